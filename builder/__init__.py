@@ -1,0 +1,1 @@
+"""Reproducible images for Python ML apps."""

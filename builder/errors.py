@@ -1,0 +1,48 @@
+"""The errors this project raises on purpose, each with the exit code it ends the command with."""
+
+from __future__ import annotations
+
+
+class BuilderError(Exception):
+    """A failure the user can act on: what is wrong, where it was written, what to do.
+
+    Attributes:
+        exit_code: the command's exit status.
+        hint: what to do next; printed on a line of its own. Empty when the message says it all.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class DeclarationError(BuilderError):
+    """The app file, the target or pyproject.toml says something that cannot be built."""
+
+    exit_code = 3
+
+
+class ResolveError(BuilderError):
+    """The requirements have no solution, or a file they need cannot be had."""
+
+    exit_code = 4
+
+
+class LockError(BuilderError):
+    """The lock is missing, stale, malformed or does not fit what it is asked for."""
+
+    exit_code = 5
+
+
+class BuildError(BuilderError):
+    """Nix could not build the image."""
+
+    exit_code = 6
+
+
+class ToolError(BuilderError):
+    """A program this one needs (nix, uv, podman, gpgv) is missing or does not work."""
+
+    exit_code = 7

@@ -1,0 +1,165 @@
+"""What passes between the stages: the app as declared, and the lock that pins it.
+
+Every value is immutable. Nothing in here reads a file, runs a program or knows of a later stage.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - pydantic resolves annotations at run time
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Architecture = Literal["x86_64", "aarch64"]
+
+
+class Model(BaseModel):
+    """A frozen model that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Endpoint(Model):
+    """A method that is served over HTTP.
+
+    Attributes:
+        method: the name of the method in the class.
+        path: the URL path, with its leading slash.
+    """
+
+    method: str
+    path: str
+
+
+class AppSpec(Model):
+    """One app as its author declared it; the result of loading a target.
+
+    Attributes:
+        name: the app's name: lock file, image and out link are called after it. Matches `[a-z0-9][a-z0-9_-]*`.
+        class_name: the class in the app file.
+        file: the app file, absolute.
+        root: the folder that locks are written to: that of pyproject.toml when the target came from or lies
+            beside one, otherwise the app file's.
+        kind: whose App the class derives from.
+        python: "3.11" where declared, otherwise None.
+        local_python: version of the interpreter that loaded the file ("3.11"), the default for `python`.
+        requirements: install steps in order, each a tuple of pip command-line words.
+        requirements_context_dir: base of local paths in requirements, absolute.
+        machine_types: fallbacks in order; never empty.
+        num_gpus: GPUs asked for, or None.
+        local_python_modules, app_files, app_files_ignore, app_files_context_dir: see docs/design.md.
+        system_packages: Debian packages named by hand.
+        secrets: names of environment variables the app gets at run time.
+        endpoints: what is served.
+        labels: platform settings that do not matter to the build (`keep_alive`, ...), as strings.
+    """
+
+    name: str
+    class_name: str
+    file: Path
+    root: Path
+    kind: Literal["builder", "fal"] = "builder"
+    python: str | None = None
+    local_python: str
+    requirements: tuple[tuple[str, ...], ...] = ()
+    requirements_context_dir: Path
+    machine_types: tuple[str, ...] = ("S",)
+    num_gpus: int | None = None
+    local_python_modules: tuple[str, ...] = ()
+    app_files: tuple[str, ...] = ()
+    app_files_ignore: tuple[str, ...] = ()
+    app_files_context_dir: Path | None = None
+    system_packages: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class Wheel(Model):
+    """A pinned wheel.
+
+    Attributes:
+        name: normalized project name (PEP 503).
+        version: PEP 440 version.
+        filename: the wheel's file name (binary distribution format).
+        sha256: lowercase hex digest of the file.
+        size: bytes, where the index said.
+        url: where it was found, without credentials; None in a portable lock.
+        direct: True when the requirement named this URL or path itself (PEP 610 applies).
+    """
+
+    name: str
+    version: str
+    filename: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int | None = None
+    url: str | None = None
+    direct: bool = False
+
+
+class Deb(Model):
+    """A pinned Debian package.
+
+    Attributes:
+        package: its name.
+        version: its Debian version.
+        architecture: "amd64", "arm64" or "all".
+        archive: which archive's pool holds it: "debian" or "debian-security".
+        path: the file's path in that archive (`pool/...`).
+        sha256: lowercase hex digest of the file.
+        size: bytes.
+    """
+
+    package: str
+    version: str
+    architecture: Literal["amd64", "arm64", "all"]
+    archive: Literal["debian", "debian-security"]
+    path: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int
+
+
+class Base(Model):
+    """The pinned Debian base of a Python version.
+
+    Attributes:
+        suite: Debian's name of the release ("bookworm").
+        python: "3.11".
+        debs: per architecture, every package of the base, in the order they are unpacked. Both architectures
+            are pinned, since a build host of either kind makes the layers of both.
+        busybox: per architecture, the busybox-static package that opens the first deb.
+        extra: per architecture, packages the app adds (`system_packages`), their dependencies included,
+            nothing that `debs` has; only for the target's architecture.
+    """
+
+    suite: str
+    python: str
+    debs: dict[Architecture, tuple[Deb, ...]]
+    busybox: dict[Architecture, Deb]
+    extra: tuple[Deb, ...] = ()
+
+
+class Lock(Model):
+    """Everything that decides an image's bits besides the app's own code.
+
+    Attributes:
+        name: the app's name.
+        python: "3.11".
+        architecture: the target's.
+        machine_types: as declared.
+        wheels: sorted by name.
+        base: the Debian base.
+        fingerprint: sha256 hex of the declaration this lock was made for.
+        tool_version: version of this program that wrote it.
+        portable: whether URLs are left out.
+    """
+
+    name: str
+    python: str
+    architecture: Architecture
+    machine_types: tuple[str, ...]
+    wheels: tuple[Wheel, ...]
+    base: Base
+    fingerprint: str
+    tool_version: str
+    portable: bool = False
