@@ -119,6 +119,17 @@ class Deb(Model):
     size: int
 
 
+class Busybox(Deb):
+    """The pinned busybox-static package, which opens the first deb in a Nix build.
+
+    Attributes:
+        nar_sha256: hex digest of the NAR of a folder that holds the package's busybox and nothing else. Nix knows
+            that folder by it; the package itself is only ever opened outside Nix.
+    """
+
+    nar_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class Base(Model):
     """The pinned Debian base of a Python version.
 
@@ -127,15 +138,15 @@ class Base(Model):
         python: "3.11".
         debs: per architecture, every package of the base, in the order they are unpacked. Both architectures
             are pinned, since a build host of either kind makes the layers of both.
-        busybox: per architecture, the busybox-static package that opens the first deb.
+        busybox: per architecture, the busybox that opens the debs.
         extra: per architecture, packages the app adds (`system_packages`), their dependencies included,
             nothing that `debs` has; only for the target's architecture.
     """
 
-    suite: str
+    suite: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     python: str
     debs: dict[Architecture, tuple[Deb, ...]]
-    busybox: dict[Architecture, Deb]
+    busybox: dict[Architecture, Busybox]
     extra: tuple[Deb, ...] = ()
 
 

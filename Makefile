@@ -1,0 +1,71 @@
+# `make demo` and `make test` do everything on a fresh Debian or Ubuntu machine. Run twice, the second run is quick:
+# what is there is not installed again.
+
+PYTHON ?= python3
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+BUILDER := .venv/bin/builder
+
+# Commands, each with the Debian packages that bring it.
+RUN_TOOLS := nix:nix-bin podman:podman,runc skopeo:skopeo gpgv:gpgv
+TEST_TOOLS := $(RUN_TOOLS) umoci:umoci go:golang-go,golang-github-containerd-stargz-snapshotter-dev unshare:util-linux xz:xz-utils
+BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah
+
+.PHONY: help demo test test-fast bench lint format venv run-tools test-tools bench-tools
+
+help:
+	@echo 'make demo       build and run the demo app, and send it a request'
+	@echo 'make test       all tests: real Nix builds, real containers'
+	@echo 'make test-fast  unit tests: neither Nix nor network, seconds'
+	@echo 'make bench      race a Containerfile build on the same lock'
+	@echo 'make lint       ruff, mypy and the format of Nix files'
+
+venv: .venv/installed
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || $(MAKE) --no-print-directory install WANTED=python3-venv
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --upgrade 'pip>=26'
+	.venv/bin/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+# Installs the Debian packages of those commands that are not there.
+define ensure
+	@wanted=$$(for tool in $(1); do command -v $${tool%%:*} >/dev/null || [ -x /nix/var/nix/profiles/default/bin/$${tool%%:*} ] || echo $${tool#*:} | tr , ' '; done); \
+	[ -z "$$wanted" ] || $(MAKE) --no-print-directory install WANTED="$$wanted"
+endef
+
+install:
+	@command -v apt-get >/dev/null || { echo 'This machine has no apt-get. Install by its own means: $(WANTED)' >&2; \
+	  echo 'Nix for any system: https://nixos.org/download (2.8 or newer, no configuration needed)' >&2; exit 1; }
+	$(SUDO) apt-get update -qq
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y $(WANTED) >/dev/null
+
+run-tools:
+	$(call ensure,$(RUN_TOOLS))
+
+test-tools:
+	$(call ensure,$(TEST_TOOLS))
+
+bench-tools:
+	$(call ensure,$(BENCH_TOOLS))
+
+demo: venv run-tools
+	@.venv/bin/python examples/demo.py
+
+test: venv test-tools
+	.venv/bin/python -m pytest tests
+
+test-fast: venv
+	.venv/bin/python -m pytest tests/unit
+
+bench: venv bench-tools
+	.venv/bin/python bench/race.py
+
+lint: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: venv
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .

@@ -1,0 +1,250 @@
+"""Builds an app's image: from the lock to an OCI layout in the Nix store."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import code, nix, render, resources, store
+from builder.layout import Image, read_image
+from builder.nix_log import Log, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from builder.models import AppSpec, Lock
+    from builder.progress import Display
+    from builder.settings import Settings
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a build came to.
+
+    Attributes:
+        image: the image.
+        built: derivations that were built for it, downloads among them; 0 when it was there already.
+        out_link: the link that keeps it from garbage collection, or None.
+    """
+
+    image: Image
+    built: int
+    out_link: Path | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides an image's bits, gathered.
+
+    Attributes:
+        spec: the app.
+        lock: its lock.
+        expression: the rendered Nix expression.
+        code: the staged folder of the app's files.
+        library: the Nix library.
+        runtime: the part of this package that goes into the image.
+        key: hex digest of all of these: an image with the same key is the same image.
+    """
+
+    spec: AppSpec
+    lock: Lock
+    expression: str
+    code: nix.Added
+    library: nix.Added
+    runtime: nix.Added
+    key: str
+
+    @property
+    def serves(self) -> bool:
+        """Whether the running image listens on port 8080."""
+        return bool(self.spec.endpoints) or self.spec.kind == "fal"
+
+
+def _staged(path: Path, name: str) -> nix.Added:
+    return nix.Added(path=path, name=name, digest=store.nar_sha256(path), recursive=True)
+
+
+def _copy_files(sources: dict[str, Path], folder: Path) -> None:
+    for name, path in sources.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+
+
+@contextlib.contextmanager
+def plan(spec: AppSpec, lock: Lock, lock_digest: str, settings: Settings) -> Iterator[Plan]:
+    """Gather what decides the image; nothing is fetched or built.
+
+    Args:
+        spec: the app.
+        lock: its lock.
+        lock_digest: `sha256:<hex>` of the lock file.
+        settings: the project's.
+
+    Yields:
+        the plan, whose folders exist until the context ends.
+    """
+    from builder.runtime_files import image_modules
+
+    with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
+        folders = {name: Path(scratch, name) for name in ("app", "runtime", "nix")}
+        for folder in folders.values():
+            folder.mkdir()
+        code.stage(spec, folders["app"])
+        _copy_files(image_modules(), folders["runtime"])
+        library = resources.nix_library()
+        _copy_files(
+            {
+                path.relative_to(library).as_posix(): path
+                for path in sorted(library.rglob("*"))
+                if path.suffix in (".nix", ".py", ".sh") and path.is_file()
+            },
+            folders["nix"],
+        )
+        expression = render.render(spec, lock, lock_digest, bytecode=settings.bytecode)
+        staged = {
+            "code": _staged(folders["app"], "app"),
+            "library": _staged(folders["nix"], "builder-nix"),
+            "runtime": _staged(folders["runtime"], "builder-runtime"),
+        }
+        identity = [expression, nix.build_machine(), *(added.digest for added in staged.values())]
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+        yield Plan(spec=spec, lock=lock, expression=expression, key=key, **staged)
+
+
+class _Memory:
+    """Remembers which image a plan came to, so that an unchanged app needs no Nix."""
+
+    def __init__(self, cache: Path, key: str) -> None:
+        self._file = cache / "built" / f"{key}.json"
+
+    def recall(self) -> Image | None:
+        """The image, if the store still has it."""
+        try:
+            known = json.loads(self._file.read_bytes())
+            path = Path(known["path"])
+            return Image(**{**known, "path": path}) if (path / "index.json").exists() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep(self, image: Image) -> None:
+        """Remember an image."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self._file.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps({**asdict(image), "path": str(image.path)}))
+        scratch.replace(self._file)
+
+
+def _link(out_link: Path, image: Image) -> None:
+    if out_link.is_symlink() and out_link.readlink() == image.path:
+        return
+    nix.run("nix-store", "--realise", str(image.path), "--add-root", str(out_link), "--indirect")
+
+
+def entry_expression(
+    plan: Plan, *, mirrors: dict[str, str], urls: dict[str, str], expression: nix.Added
+) -> str:
+    """The expression that is given to Nix: the rendered one, called with this machine's matters.
+
+    Args:
+        plan: what to build.
+        mirrors: Debian's archives, by name.
+        urls: URLs of files by sha256, for this build only.
+        expression: the rendered expression as a file in the store.
+    """
+    arguments = {"system": f"{nix.build_machine()}-linux", "mirrors": mirrors, "urls": urls}
+    lines = [f"  {name} = {render.nix_value(value, 2)};" for name, value in arguments.items()]
+    return "\n".join(
+        [
+            f"import {nix.pure_path(expression)} {{",
+            f"builder = import {nix.pure_path(plan.library)} {{",
+            *lines,
+            f"  runtime = {nix.pure_path(plan.runtime)};",
+            "};",
+            f"code = {nix.pure_path(plan.code)};",
+            "}",
+        ]
+    )
+
+
+def _prepare(plan: Plan, settings: Settings, *, cache: Path, display: Display) -> str:
+    """Put into the store what Nix cannot fetch itself, and return the expression to build."""
+    from builder import sources
+
+    display.stage("Looking for files")
+    with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
+        text = Path(scratch, "image.nix")
+        text.write_text(plan.expression)
+        expression = _staged(text, "image.nix")
+        nix.add([plan.code, plan.library, plan.runtime, expression])
+        supply = sources.supply(plan.lock, plan.spec, settings, cache=cache, display=display)
+    return entry_expression(plan, mirrors=supply.mirrors, urls=supply.urls, expression=expression)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a build would do.
+
+    Attributes:
+        fetch: names of files that would be downloaded.
+        build: names of derivations that would be built.
+    """
+
+    fetch: tuple[str, ...]
+    build: tuple[str, ...]
+
+
+def dry_run(plan: Plan, settings: Settings, *, cache: Path, display: Display) -> Steps:
+    """Find out what a build would do, and do none of it. Raises what `build` raises."""
+    if _Memory(cache, plan.key).recall():
+        return Steps((), ())
+    entry = _prepare(plan, settings, cache=cache, display=display)
+    pinned = {store.store_name(name) for name in _pinned_files(plan.lock)}
+    names = [readable(path) for path in nix.would_build(entry)]
+    return Steps(
+        fetch=tuple(name for name in names if name in pinned),
+        build=tuple(name for name in names if name not in pinned),
+    )
+
+
+def _pinned_files(lock: Lock) -> Iterator[str]:
+    yield from (wheel.filename for wheel in lock.wheels)
+    for debs in (*lock.base.debs.values(), lock.base.extra):
+        yield from (deb.path.rsplit("/", 1)[-1] for deb in debs)
+
+
+def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None, display: Display) -> Result:
+    """Build the image, or find that it is there.
+
+    Args:
+        plan: what to build.
+        settings: the project's.
+        cache: this program's cache folder.
+        out_link: where to put a link to the image, or None.
+        display: shows what goes on.
+
+    Raises:
+        BuildError: a step failed.
+        ResolveError: a file could not be had, or is not the one that is pinned.
+        ToolError: Nix is missing or cannot be used.
+    """
+    memory = _Memory(cache, plan.key)
+    image = memory.recall()
+    if image:
+        if out_link:
+            _link(out_link, image)
+        return Result(image, 0, out_link)
+
+    entry = _prepare(plan, settings, cache=cache, display=display)
+    display.stage(f"Building {plan.spec.name}")
+    log = Log(display)
+    path = nix.build(entry, log=log, out_link=out_link)
+    image = read_image(plan.spec.name, Path(path))
+    memory.keep(image)
+    return Result(image, len(log.built), out_link)

@@ -1,0 +1,59 @@
+"""`builder lock`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from builder.cli import options
+
+
+@click.command()
+@options.target_argument
+@options.app_options
+@options.frozen_option
+@click.option("--upgrade", "-U", is_flag=True, help="Choose every version anew.")
+@click.option(
+    "--upgrade-package", "-P", "upgrade_packages", multiple=True, metavar="NAME", help="Choose one anew."
+)
+@options.json_option
+def lock(
+    target: str,
+    platform: str | None,
+    python: str | None,
+    interpreter: str | None,
+    frozen: bool,
+    upgrade: bool,
+    upgrade_packages: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Pin what TARGET needs in pylock.<app>.toml, keeping every pin that still fits."""
+    from builder.progress import Display
+    from builder.session import load_app, lock_app
+
+    with Display() as display:
+        app = load_app(target, interpreter=interpreter)
+        locked = lock_app(
+            app,
+            architecture=options.architecture(platform),
+            python=python,
+            frozen=frozen,
+            upgrade=upgrade,
+            upgrade_packages=upgrade_packages,
+            display=display,
+        )
+    if as_json:
+        body = {
+            "lock": str(locked.path),
+            "digest": locked.digest,
+            "changed": locked.changed,
+            "python": locked.lock.python,
+            "packages": [{"name": wheel.name, "version": wheel.version} for wheel in locked.lock.wheels],
+        }
+        click.echo(json.dumps(body))
+    else:
+        state = "written" if locked.changed else "up to date"
+        click.echo(
+            f"{locked.path}: {state}, {len(locked.lock.wheels)} packages for Python {locked.lock.python}"
+        )

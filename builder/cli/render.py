@@ -1,0 +1,29 @@
+"""`builder render`."""
+
+from __future__ import annotations
+
+import click
+
+from builder.cli import options
+
+
+@click.command()
+@options.target_argument
+@options.app_options
+@options.frozen_option
+def render(
+    target: str, platform: str | None, python: str | None, interpreter: str | None, frozen: bool
+) -> None:
+    """Print the Nix expression of TARGET's image: a function of the library in nix/ and the app's code."""
+    from builder.progress import Display
+    from builder.render import render as render_expression
+    from builder.session import load_app, lock_app
+
+    with Display() as display:
+        app = load_app(target, interpreter=interpreter)
+        locked = lock_app(
+            app, architecture=options.architecture(platform), python=python, frozen=frozen, display=display
+        )
+    click.echo(
+        render_expression(app.spec, locked.lock, locked.digest, bytecode=app.settings.bytecode), nl=False
+    )

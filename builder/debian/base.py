@@ -1,0 +1,341 @@
+"""What an image's base is made of, and the lock's pins for it."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from builder.debian.closure import Closure, HeldBackError
+from builder.debian.deb import busybox_nar_sha256, read_busybox
+from builder.debian.fetch import exists, fetch_deb
+from builder.debian.index import Index, Package, fetch_index
+from builder.debian.mirrors import Mirrors, find_mirrors
+from builder.debian.release import Release, fetch_release
+from builder.debian.suites import Suite, suite_for
+from builder.errors import DeclarationError, ResolveError
+from builder.models import Architecture, Base, Busybox, Deb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+DEBIAN_ARCHITECTURES: Mapping[Architecture, str] = {"x86_64": "amd64", "aarch64": "arm64"}
+
+# Every image has these, and what they depend on. `{v}` is the Python version.
+REQUIRED = (
+    # /etc/os-release, the folders of the hierarchy standard, and the licence texts that the packages'
+    # copyright files refer to.
+    "base-files",
+    "libc6",
+    # The C.UTF-8 locale, and ldconfig: ctypes.util.find_library and Triton run it to find libraries.
+    "libc-bin",
+    # The libraries that manylinux wheels may take for granted (PEP 600), so far as they are no desktop's:
+    # those (libX11, libGL, libglib) are the link check's to add where a wheel needs one.
+    "libstdc++6",
+    "libgcc-s1",
+    "ca-certificates",
+    "tzdata",
+    # /etc/services and /etc/protocols: socket.getservbyname and getprotobyname.
+    "netbase",
+    # /bin/sh as Debian's scripts expect it; what subprocess's shell=True starts.
+    "dash",
+    # ls, cat, ps, env, wget, vi and 100 others, for scripts and for looking into a running container: 1 MB,
+    # where coreutils, bash, grep, sed, findutils and procps are 6 MB and 35 MB unpacked. The same file opens
+    # the other packages, so nothing more is fetched. Packages that bring the real programs take the place of
+    # its links.
+    "busybox-static",
+    # libpython{v}.so is not among them: wheels must not link it (PEP 513), Debian's interpreter does not use
+    # it.
+    "python{v}",
+    # ensurepip with its wheels; distutils comes with it where this Python has distutils.
+    "python{v}-venv",
+)
+# Parts of the standard library and of the time zone data that some suites have as packages of their own. One
+# is taken if it exists and its version is this Python's (tzdata-legacy: if it exists).
+PARTS = ("python3", "python3-distutils", "python3-lib2to3", "python3-gdbm", "python{v}-gdbm")
+LEGACY_ZONES = "tzdata-legacy"  # names such as US/Eastern, which data sets are full of
+
+# Dependencies that are not followed. The first group is needed by maintainer scripts alone, which do not run:
+# what they would make, nix/sandbox/unpack_debs.sh does. A package of these names can still be asked for by
+# name.
+STOP: Mapping[str, Collection[str]] = {
+    "*": (
+        "adduser",
+        "cdebconf",
+        "debconf",
+        "debconf-2.0",
+        "debianutils",
+        "dpkg",
+        "init-system-helpers",
+        "install-info",
+        "lsb-base",
+        "sysvinit-utils",
+        "ucf",
+        "awk",  # busybox's will do
+    ),
+    # For its command line, which makes the hash links in /etc/ssl/certs; the one-file bundle needs none.
+    "ca-certificates": ("openssl",),
+}
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+
+
+def resolve_base(
+    python: str,
+    *,
+    mirrors: Mapping[str, str],
+    cache: Path,
+    system_packages: Sequence[str] = (),
+    target: Architecture = "x86_64",
+    extra_suites: Mapping[str, str] | None = None,
+    keep: Base | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Base:
+    """Pin the Debian packages of an image.
+
+    Both architectures' bases are pinned: layers of either are made on machines of either.
+
+    Args:
+        python: "3.11".
+        mirrors: the table `[tool.builder.mirrors]`.
+        cache: folder for indexes, of this program's own.
+        system_packages: packages the app needs besides, by name.
+        target: the image's architecture.
+        extra_suites: see `suite_for`.
+        keep: pins that stay as they are as long as they fit; None pins everything anew.
+        note: told in a sentence what the user should know although nothing failed.
+
+    Raises:
+        DeclarationError: no suite has this Python, or a system package's name is none.
+        ResolveError: a package does not exist, dependencies cannot be met, or the index is not to be had.
+        ToolError: no mirror is known, or gpgv or its keyring is missing.
+    """
+    suite = suite_for(python, extra_suites)
+    names = _checked_names(system_packages)
+    if keep is not None and not (keep.suite == suite.codename and keep.python == python and _complete(keep)):
+        keep = None
+    # The usual second lock: nothing has to be asked.
+    if keep is not None and not names:
+        return keep.model_copy(update={"extra": ()})
+    resolver = _Resolver(suite, python, find_mirrors(mirrors), cache, note)
+    if keep is not None:
+        try:
+            return keep.model_copy(update={"extra": resolver.additions(names, target, keep)})
+        except HeldBackError as error:
+            note(f"the base is updated: {error}")
+    base = resolver.base()
+    return base.model_copy(update={"extra": resolver.additions(names, target, base)}) if names else base
+
+
+def _checked_names(system_packages: Sequence[str]) -> list[str]:
+    for position, name in enumerate(system_packages):
+        if not _NAME.fullmatch(name):
+            raise DeclarationError(
+                f"system_packages[{position}]: {name!r} is not the name of a Debian package",
+                hint="write the bare name, as in 'libgl1': the lock pins version and architecture",
+            )
+    return list(dict.fromkeys(system_packages))
+
+
+def _complete(base: Base) -> bool:
+    return all(
+        base.debs.get(architecture) and architecture in base.busybox for architecture in DEBIAN_ARCHITECTURES
+    )
+
+
+class _Resolver:
+    """One suite's indexes, fetched when they are first needed."""
+
+    def __init__(
+        self, suite: Suite, python: str, mirrors: Mirrors, cache: Path, note: Callable[[str], None]
+    ) -> None:
+        self._suite = suite
+        self._python = python
+        self._mirrors = mirrors
+        self._cache = cache
+        self._note = note
+        self._releases: list[Release] | None = None
+        self._served: dict[tuple[Architecture, str], bool] = {}
+
+    def base(self) -> Base:
+        """The base of both architectures, at the versions the suite has now."""
+        debs: dict[Architecture, tuple[Deb, ...]] = {}
+        with self._indexes(list(DEBIAN_ARCHITECTURES)) as indexes:
+            for architecture, index in indexes.items():
+                closure = Closure(index, suite=self._suite.codename, stop=STOP)
+                closure.add(base_names(index, self._python, self._suite))
+                debs[architecture] = tuple(package.deb() for package in closure.packages())
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            pinned = pool.map(self._busybox, debs.values())
+            busybox = dict(zip(debs, pinned, strict=True))
+        return Base(suite=self._suite.codename, python=self._python, debs=debs, busybox=busybox)
+
+    def _busybox(self, debs: Sequence[Deb]) -> Busybox:
+        """Pin the program in busybox-static too: Nix is given that, since it cannot open the package."""
+        deb = next(deb for deb in debs if deb.package == "busybox-static")
+        program = read_busybox(fetch_deb(deb, self._mirrors, self._cache))
+        return Busybox(**deb.model_dump(), nar_sha256=busybox_nar_sha256(program))
+
+    def additions(self, names: Sequence[str], target: Architecture, base: Base) -> tuple[Deb, ...]:
+        """What the named packages need beyond the base, with pins of `base.extra` kept where they fit."""
+        with self._indexes([target]) as indexes:
+            index = indexes[target]
+            fixed = {deb.package: _pinned(index, deb) for deb in base.debs[target]}
+            closure = Closure(index, suite=self._suite.codename, stop=STOP, fixed=fixed)
+            closure.add(names)
+            found = closure.packages()
+        debian = DEBIAN_ARCHITECTURES[target]
+        old = {deb.package: deb for deb in base.extra if deb.architecture in (debian, "all")}
+        # An old pin's own dependencies are not known any more: they are in no index. While nothing that came
+        # with the old pins has gone from the set, they still have what they had; otherwise all are pinned
+        # anew.
+        if not old.keys() <= {package.name for package in found}:
+            old = {}
+        kept = {name: deb for name, deb in old.items() if _still_fits(deb, found)}
+        return tuple(kept.get(package.name) or package.deb() for package in found)
+
+    @contextmanager
+    def _indexes(self, architectures: Sequence[Architecture]) -> Iterator[dict[Architecture, Index]]:
+        wanted = [(name, release) for name in architectures for release in self._verified_releases()]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            paths = pool.map(
+                lambda item: fetch_index(item[1], DEBIAN_ARCHITECTURES[item[0]], self._mirrors, self._cache),
+                wanted,
+            )
+            found = [
+                (name, release, path) for (name, release), path in zip(wanted, paths, strict=True) if path
+            ]
+        indexes: dict[Architecture, Index] = {}
+        try:
+            for architecture in architectures:
+                databases = [
+                    (release.pocket.archive, path)
+                    for name, release, path in found
+                    if name == architecture and self._still_served(architecture, release, path)
+                ]
+                if not databases:
+                    raise ResolveError(
+                        f"Debian {self._suite.codename} has no packages for {DEBIAN_ARCHITECTURES[architecture]} "
+                        f"on the mirror that {self._mirrors.source} names",
+                        hint="a partial mirror will not do: set another one in [tool.builder.mirrors]",
+                    )
+                indexes[architecture] = Index(databases)
+            yield indexes
+        finally:
+            for index in indexes.values():
+                index.close()
+
+    def _still_served(self, architecture: Architecture, release: Release, database: Path) -> bool:
+        """Whether a pocket's packages can be fetched, and not only its index.
+
+        After a suite's support has ended Debian takes the files of its security pocket down, one architecture
+        after the other, and leaves the index. The suite as it was released can still be had then. The whole
+        pocket is left out, since versions of one source package depend on each other.
+        """
+        archive = release.pocket.archive
+        if self._suite.status != "ended" or archive != "debian-security":
+            return True
+        key = (architecture, release.pocket.name)
+        if key not in self._served:
+            index = Index([(archive, database)])
+            try:
+                probes = filter(None, map(index.best, ("libc6", f"python{self._python}", "busybox-static")))
+                self._served[key] = all(
+                    exists(self._mirrors.url(archive, probe.filename)) for probe in probes
+                )
+            finally:
+                index.close()
+            if not self._served[key]:
+                self._note(
+                    f"{release.pocket.name} is left out for {architecture}: the support of {self._suite.codename} has "
+                    f"ended and the mirror no longer has these packages, so Python {self._python} is used without "
+                    "its last fixes"
+                )
+        return self._served[key]
+
+    def _verified_releases(self) -> list[Release]:
+        if self._releases is None:
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                found = pool.map(
+                    lambda pocket: fetch_release(pocket, self._mirrors, self._cache), self._suite.pockets
+                )
+                self._releases = [release for release in found if release is not None]
+            self._note_age(self._releases)
+        return self._releases
+
+    def _note_age(self, releases: Iterable[Release]) -> None:
+        """Say so where a Release file is past its date.
+
+        It is still used. Suites that are no longer supported have no such date, and a dated archive, the only
+        source of some Pythons, is past it by its nature. What the date guards against is a mirror that holds
+        fixes back unnoticed; so it is noticed. The lock shows each version, and a later lock takes what is
+        newer.
+        """
+        if self._suite.status == "custom":
+            return
+        now = datetime.now(timezone.utc)
+        late = [
+            release for release in releases if release.valid_until is not None and release.valid_until < now
+        ]
+        if late:
+            oldest = min(release.date for release in late)
+            names = ", ".join(release.pocket.name for release in late)
+            self._note(
+                f"the Debian mirror that {self._mirrors.source} names is out of date: its index of {names} is of "
+                f"{oldest:%Y-%m-%d}, and newer packages may exist"
+            )
+
+
+def base_names(index: Index, python: str, suite: Suite) -> list[str]:
+    """The names of the packages that a base is the closure of.
+
+    Raises:
+        ResolveError: the suite has not this Python.
+    """
+    names = [name.format(v=python) for name in REQUIRED]
+    if index.best(f"python{python}") is None:
+        raise ResolveError(
+            f"Debian {suite.codename} has no package python{python}",
+            hint="[tool.builder.suites] names the suite and [tool.builder.mirrors] the mirror: a dated archive has the "
+            "Pythons of its date",
+        )
+    for part in PARTS:
+        package = index.best(part.format(v=python))
+        if package is not None and re.match(re.escape(python) + r"(?!\d)", package.version):
+            names.append(package.name)
+    if index.best(LEGACY_ZONES) is not None:
+        names.append(LEGACY_ZONES)
+    return names
+
+
+def _pinned(index: Index, deb: Deb) -> Package:
+    """A package of the base at its pinned version, with what the suite's present version of it provides."""
+    best = index.best(deb.package)
+    if best is not None and best.version == deb.version:
+        return best
+    return Package(
+        archive=deb.archive,
+        name=deb.package,
+        version=deb.version,
+        architecture=deb.architecture,
+        pre_depends="",
+        depends="",
+        conflicts="",
+        breaks="",
+        provides=best.provides if best is not None else "",
+        filename=deb.path,
+        sha256=deb.sha256,
+        size=deb.size,
+    )
+
+
+def _still_fits(deb: Deb, found: Iterable[Package]) -> bool:
+    """Whether no package of the set asks for another version of this one than the pin's."""
+    return all(
+        any(relation.name != deb.package or relation.admits(deb.version) for relation in group)
+        for package in found
+        for group in package.requirements
+    )

@@ -1,0 +1,231 @@
+"""Gets an app's lock: the present one where it still fits the declaration, otherwise a new one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.utils import canonicalize_name
+
+from builder.errors import LockError
+from builder.lock import Declared, LockFile, declared, lock_path, read_lock, write_lock
+from builder.models import Lock
+from builder.requirements import parse_requirements, parse_runtime
+from builder.settings import expand
+from builder.version import version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
+
+    from builder.models import AppSpec, Architecture, Base
+    from builder.settings import Settings
+
+# Machines whose processor is an ARM one; all others are x86_64.
+_ARM_MACHINES = ("GH200", "GB200", "GB300")
+
+
+class Locked(NamedTuple):
+    """What `ensure_lock` gives.
+
+    Attributes:
+        lock: the lock.
+        path: its file.
+        changed: whether the file was written.
+    """
+
+    lock: Lock
+    path: Path
+    changed: bool
+
+
+def runtime_requirements(spec: AppSpec) -> tuple[str, ...]:
+    """What an app's image needs besides what the app asks for.
+
+    An app with endpoints needs a server; a fal app needs fal's SDK, which its file imports and which serves
+    it.
+    """
+    if spec.kind == "fal":
+        return ("fal",)
+    return ("fastapi", "uvicorn") if spec.endpoints else ()
+
+
+def ensure_lock(
+    spec: AppSpec,
+    settings: Settings,
+    *,
+    cache: Path,
+    architecture: Architecture | None = None,
+    python: str | None = None,
+    runtime: Sequence[str] | None = None,
+    torch_backend: str | None = None,
+    upgrade: bool = False,
+    upgrade_packages: Collection[str] = (),
+    frozen: bool = False,
+    report: Callable[[str], None] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Locked:
+    """Get an app's lock.
+
+    The present lock is taken as it is, without any network, when it was made for the same declaration.
+    Otherwise it is written anew, and every pin that still fits stays. A failure leaves the present file as it
+    is.
+
+    Args:
+        spec: the app.
+        settings: its project's.
+        cache: this program's cache folder.
+        architecture: the target's; None for the machine type's, or the present lock's, or x86_64.
+        python: "3.11"; None for what is declared, set, in the present lock, or this machine's, in that order.
+        runtime: requirements to add to the app's; None for `runtime_requirements`.
+        torch_backend: uv's --torch-backend, or None.
+        upgrade: choose every version anew, Debian's included.
+        upgrade_packages: names of packages to choose anew.
+        frozen: refuse to write.
+        report: told what goes on.
+        note: told what the user should know although nothing failed.
+
+    Raises:
+        LockError: the lock is malformed; or `frozen` and it is missing or made for another declaration.
+        DeclarationError: a requirement that is not understood, a Python that no suite has.
+        ResolveError: the requirements have no solution, or an index cannot be reached.
+        ToolError: uv or another program is missing.
+    """
+    say = report or (lambda _: None)
+    path = lock_path(spec)
+    present = read_lock(path) if path.exists() else None
+    chosen_python = (
+        python or spec.python or settings.python or (present.lock.python if present else spec.local_python)
+    )
+    chosen_architecture = architecture or _architecture(spec, present)
+    added = parse_runtime(runtime_requirements(spec) if runtime is None else runtime)
+
+    def describe(*, unset_ok: bool) -> Declared:
+        requirements = parse_requirements(spec, unset_ok=unset_ok)
+        return declared(
+            spec,
+            requirements,
+            settings,
+            runtime=added,
+            python=chosen_python,
+            architecture=chosen_architecture,
+        )
+
+    wanted = describe(unset_ok=True)
+    names = tuple(sorted({canonicalize_name(name) for name in upgrade_packages}))
+    fresh = present is not None and present.lock.fingerprint == wanted.fingerprint()
+    if frozen:
+        if upgrade or names:
+            raise LockError("--frozen forbids what --upgrade asks for", hint="Leave one of the two out.")
+        _check_frozen(path, present, wanted, fresh=fresh)
+    if present is not None:
+        known = {wheel.name for wheel in present.lock.wheels}
+        if unknown := [name for name in names if name not in known]:
+            raise LockError(
+                f"--upgrade-package: {path.name} has no package {', '.join(unknown)}",
+                hint="Names of packages are in the lock; a new one is added to the app's requirements.",
+            )
+        same_form = settings.portable == present.lock.portable
+        if fresh and not upgrade and not names and (frozen or same_form):
+            return Locked(present.lock, path, changed=False)
+        if fresh and not upgrade and not names and settings.portable:
+            # The pins stay; only their URLs go.
+            lock = _portable(present.lock)
+            return Locked(
+                lock, path, write_lock(path, LockFile(lock, present.declared), target=_target(spec))
+            )
+
+    lock = _lock_anew(
+        spec,
+        settings,
+        wanted=describe(unset_ok=False),
+        present=present,
+        cache=cache,
+        runtime=runtime_requirements(spec) if runtime is None else runtime,
+        torch_backend=torch_backend,
+        upgrade=upgrade,
+        upgrade_packages=names,
+        report=say,
+        note=note or say,
+    )
+    return Locked(lock, path, write_lock(path, LockFile(lock, wanted), target=_target(spec)))
+
+
+def _lock_anew(
+    spec: AppSpec,
+    settings: Settings,
+    *,
+    wanted: Declared,
+    present: LockFile | None,
+    cache: Path,
+    runtime: Sequence[str],
+    torch_backend: str | None,
+    upgrade: bool,
+    upgrade_packages: tuple[str, ...],
+    report: Callable[[str], None],
+    note: Callable[[str], None],
+) -> Lock:
+    from builder.debian import resolve_base
+    from builder.resolve import Keep, Question, resolve
+    from builder.tags import Target
+
+    report("Choosing Debian packages")
+    base: Base = resolve_base(
+        wanted.python,
+        mirrors={key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()},
+        cache=cache,
+        system_packages=spec.system_packages,
+        target=wanted.architecture,
+        extra_suites=settings.suites,
+        keep=present.lock.base if present and not upgrade else None,
+        note=note,
+    )
+    resolution = resolve(
+        Question(
+            requirements=parse_requirements(spec),
+            target=Target.of_base(base, wanted.architecture),
+            settings=settings,
+            folder=spec.root,
+            runtime=parse_runtime(runtime),
+            torch_backend=torch_backend,
+        ),
+        Keep(present.lock.wheels if present else (), upgrade_packages, upgrade),
+        report,
+    )
+    for text in resolution.notes:
+        note(text)
+    lock = Lock(
+        name=spec.name,
+        python=wanted.python,
+        architecture=wanted.architecture,
+        machine_types=wanted.machine_types,
+        wheels=resolution.wheels,
+        base=base,
+        fingerprint=wanted.fingerprint(),
+        tool_version=version(),
+        portable=settings.portable,
+    )
+    return _portable(lock) if settings.portable else lock
+
+
+def _portable(lock: Lock) -> Lock:
+    wheels = tuple(wheel.model_copy(update={"url": None}) for wheel in lock.wheels)
+    return lock.model_copy(update={"wheels": wheels, "portable": True})
+
+
+def _architecture(spec: AppSpec, present: LockFile | None) -> Architecture:
+    if any(name in machine for machine in spec.machine_types for name in _ARM_MACHINES):
+        return "aarch64"
+    return present.lock.architecture if present else "x86_64"
+
+
+def _target(spec: AppSpec) -> str:
+    return f"{spec.file.name}::{spec.class_name}"
+
+
+def _check_frozen(path: Path, present: LockFile | None, wanted: Declared, *, fresh: bool) -> None:
+    hint = "Run `builder lock` and commit the result."
+    if present is None:
+        raise LockError(f"there is no lock {path}, and --frozen forbids to write it", hint=hint)
+    if not fresh:
+        changes = list(present.declared.difference(wanted)) or ["its record of the declaration was edited"]
+        raise LockError(f"{path} is out of date: " + "; ".join(changes), hint=hint)

@@ -1,0 +1,295 @@
+"""Runs Nix as it is found, so that its user sets nothing.
+
+Any Nix from 2.8 on will do, with or without a daemon. What this program needs is given as settings on the command
+line; the machine's nix.conf stays as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import grp
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import store
+from builder.errors import BuildError, ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from builder.models import Architecture
+    from builder.nix_log import Log
+
+DEFAULT_CACHE = "https://cache.nixos.org"
+_MACHINES: tuple[Architecture, ...] = ("x86_64", "aarch64")
+_INSTALL_HINT = (
+    "Debian and Ubuntu: apt-get install nix-bin. Other systems: https://nixos.org/download. "
+    "Any version from 2.8 on will do; builder needs no configuration of it."
+)
+
+
+@dataclass(frozen=True)
+class Added:
+    """A path to be in the store.
+
+    Attributes:
+        path: the file or folder on disk.
+        name: its store name.
+        digest: sha256 in hex, of the bytes (flat) or of the NAR (recursive).
+        recursive: whether it is known by its NAR.
+    """
+
+    path: Path
+    name: str
+    digest: str
+    recursive: bool
+
+    @property
+    def store_path(self) -> str:
+        """Where it is, or will be, in the store."""
+        name = store.recursive_path if self.recursive else store.flat_path
+        return name(self.name, self.digest)
+
+
+def build_machine() -> Architecture:
+    """The architecture of the machine that builds.
+
+    Raises:
+        ToolError: there is no toolchain for it.
+    """
+    machine = platform.machine()
+    for known in _MACHINES:
+        if machine == known:
+            return known
+    raise ToolError(
+        f"This machine is {machine}; images are built on {' and '.join(_MACHINES)}.",
+        hint="Build on such a machine, or name one in `builders` of nix.conf.",
+    )
+
+
+def _executable(name: str) -> str:
+    found = shutil.which(name)
+    if found:
+        return found
+    # Installers of Nix put it there, and a shell that was started before does not have it on its PATH yet.
+    for folder in (
+        Path.home() / ".nix-profile/bin",
+        Path("/nix/var/nix/profiles/default/bin"),
+        Path("/run/current-system/sw/bin"),
+    ):
+        if (folder / name).exists():
+            return str(folder / name)
+    raise ToolError(f"{name} was not found: Nix is not installed, or not on PATH.", hint=_INSTALL_HINT)
+
+
+def _has_build_users() -> bool:
+    try:
+        return bool(grp.getgrnam("nixbld").gr_mem)
+    except KeyError:
+        return False
+
+
+@functools.cache
+def settings() -> tuple[str, ...]:
+    """Nix settings for every call, as `--option` words.
+
+    Raises:
+        ToolError: Nix is missing or this user may not use it.
+    """
+    wanted = {
+        "extra-experimental-features": "nix-command",
+        # Debian's nix.conf turns the sandbox off; where the kernel allows none, Nix goes on without by itself.
+        "sandbox": "true",
+        "max-jobs": "auto",
+        "cores": "0",
+        "connect-timeout": "10",
+        "download-attempts": "3",
+        # Nothing of ours is in the default cache: asking it only costs time, much where it cannot be reached.
+        "substituters": " ".join(_substituters()),
+    }
+    if os.getuid() == 0 and not _has_build_users():
+        wanted["build-users-group"] = ""
+    return tuple(word for name, value in wanted.items() for word in ("--option", name, value))
+
+
+def _substituters() -> list[str]:
+    shown = subprocess.run(
+        [_executable("nix"), "--extra-experimental-features", "nix-command", "show-config", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        configured = json.loads(shown.stdout)["substituters"]["value"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [url for url in configured if url.rstrip("/") != DEFAULT_CACHE]
+
+
+def _explain(stderr: str) -> ToolError | None:
+    lowered = stderr.lower()
+    if (
+        "daemon-socket" in lowered
+        or "cannot connect to daemon" in lowered
+        or "cannot connect to socket" in lowered
+    ):
+        return ToolError(
+            f"Nix could not reach its daemon: {stderr.strip().splitlines()[-1]}",
+            hint="Start it (systemctl start nix-daemon, or `sudo nix-daemon &`); on Debian and Ubuntu the user must "
+            "be in the group nix-users (sudo usermod -aG nix-users $USER, then log in again).",
+        )
+    if "permission denied" in lowered and "/nix" in lowered:
+        return ToolError(
+            f"Nix may not write its store: {stderr.strip().splitlines()[-1]}",
+            hint="Run the Nix daemon, or run builder as the user who owns /nix.",
+        )
+    if "no space left on device" in lowered:
+        return ToolError(
+            "The disk is full.", hint="`nix-collect-garbage` frees store paths that nothing uses."
+        )
+    return None
+
+
+def run(command: str, *words: str) -> str:
+    """Run one of Nix's commands and return what it prints.
+
+    Raises:
+        ToolError: it is missing, or this user may not use the store.
+        BuildError: it failed.
+    """
+    done = subprocess.run(
+        [_executable(command), *settings(), *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise _explain(done.stderr) or BuildError(f"{command} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def add(paths: Iterable[Added]) -> None:
+    """Put files and folders that the store does not have yet into it, by their hashes.
+
+    Raises:
+        BuildError: a path's content is not what its digest says.
+    """
+    missing = [added for added in paths if not Path(added.store_path).exists()]
+    for recursive in (False, True):
+        batch = [added for added in missing if added.recursive is recursive]
+        if not batch:
+            continue
+        # The store takes a path's name from the file's, so each is given its name in a folder of its own.
+        with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
+            named = []
+            for place, added in enumerate(batch):
+                folder = Path(scratch, str(place))
+                folder.mkdir()
+                named.append(_named(added, folder / added.name))
+            mode = ["--recursive", "sha256"] if recursive else ["sha256"]
+            printed = run("nix-store", "--add-fixed", *mode, *map(str, named)).split()
+        for added, path in zip(batch, printed, strict=True):
+            if path != added.store_path:
+                raise BuildError(
+                    f"{added.path} is not the file that was expected: its sha256 is not {added.digest}."
+                )
+
+
+def _named(added: Added, name: Path) -> Path:
+    if added.path.name == added.name:
+        return added.path
+    if added.path.is_dir():
+        shutil.copytree(added.path, name, symlinks=True)
+    else:
+        try:
+            os.link(added.path.resolve(), name)
+        except OSError:
+            shutil.copy2(added.path, name)
+    return name
+
+
+def pure_path(added: Added) -> str:
+    """A Nix expression for a path of the store that evaluates pure: by name and hash."""
+    return (
+        f"(builtins.path {{ path = {added.store_path}; name = {json.dumps(added.name)}; "
+        f"recursive = {'true' if added.recursive else 'false'}; sha256 = {json.dumps(added.digest)}; }})"
+    )
+
+
+def would_build(expression: str) -> list[str]:
+    """The derivations that building an expression would build, in Nix's order; none is built.
+
+    Raises:
+        BuildError: the expression does not evaluate.
+    """
+    words = ["build", "--pure-eval", "--dry-run", "--no-link", "--expr", expression]
+    done = subprocess.run(
+        [_executable("nix"), *settings(), *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BuildError(done.stderr.strip())
+    return [line.strip() for line in done.stderr.splitlines() if line.strip().endswith(".drv")]
+
+
+def build(
+    expression: str,
+    *,
+    log: Log,
+    out_link: Path | None = None,
+    flags: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Build an expression's derivation.
+
+    Args:
+        expression: evaluated pure.
+        log: receives what Nix does, and knows at the end what went wrong.
+        out_link: a link to the result, which keeps it from garbage collection.
+        flags: further words for `nix build`.
+        environment: added to Nix's own.
+
+    Returns:
+        the store path of `out`.
+
+    Raises:
+        BuildError: with the failing derivation's own last words.
+        ToolError: Nix is missing, or this user may not use the store.
+    """
+    words = [
+        _executable("nix"),
+        "build",
+        *settings(),
+        "--pure-eval",
+        "--json",
+        "--log-format",
+        "internal-json",
+        "-v",
+        *(["--out-link", str(out_link)] if out_link else ["--no-link"]),
+        *flags,
+        "--expr",
+        expression,
+    ]
+    with subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                log.line(line.rstrip("\n"))
+            printed = process.stdout.read()
+        except KeyboardInterrupt:
+            # Nix has the signal too (same process group): it stops its builders and keeps what was finished.
+            process.wait()
+            raise
+    if process.returncode:
+        raise _explain("\n".join(log.errors)) or log.failure()
+    return str(json.loads(printed)[0]["outputs"]["out"])

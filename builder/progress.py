@@ -1,0 +1,76 @@
+"""Shows long work on a terminal; says nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.progress import Progress, TaskID
+
+
+class Display:
+    """A live display of what is being resolved, fetched and built, and how much is left.
+
+    It is the reporter of `builder.nix_log`. Without a terminal it stays silent, so that logs and scripts see only
+    results.
+    """
+
+    def __init__(self, *, enabled: bool | None = None) -> None:
+        self.enabled = sys.stderr.isatty() if enabled is None else enabled
+        self._progress: Progress | None = None
+        self._stage: TaskID | None = None
+        self._tasks: dict[int, TaskID] = {}
+
+    def __enter__(self) -> Display:  # noqa: PYI034 - Self is in the standard library from 3.11 on
+        if self.enabled:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            self._progress = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[amount]}"),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        """Say which step has begun."""
+        if self._progress:
+            if self._stage is not None:
+                self._progress.remove_task(self._stage)
+            self._stage = self._progress.add_task(f"[bold]{text}", total=None, amount="")
+
+    def counted(self, done: int, expected: int) -> None:
+        """So many steps of the stage are done, of those that are known of now."""
+        if self._progress and self._stage is not None and expected:
+            self._progress.update(self._stage, total=expected, completed=done, amount=f"{done} of {expected}")
+
+    def started(self, kind: str, name: str, key: int) -> None:
+        """Work on one thing begins; `kind` is "fetch" or "build"."""
+        if self._progress:
+            self._tasks[key] = self._progress.add_task(f"  {kind} {name}", total=None, amount="")
+
+    def progressed(self, key: int, done: int, expected: int) -> None:
+        """So many bytes of a fetch are here; `expected` is 0 where the server did not say."""
+        if self._progress and key in self._tasks:
+            amount = f"{done / 1e6:.1f} MB" + (f" of {expected / 1e6:.1f}" if expected else "")
+            self._progress.update(self._tasks[key], completed=done, total=expected or None, amount=amount)
+
+    def finished(self, key: int) -> None:
+        """Work on one thing has ended."""
+        if self._progress and key in self._tasks:
+            self._progress.remove_task(self._tasks.pop(key))

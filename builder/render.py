@@ -1,0 +1,124 @@
+"""Renders a lock as a Nix expression.
+
+The expression is text for people first: each pin on a line of its own, in the lock's order. Whatever goes into it
+goes through `nix_value`, so no name, path or URL can become code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from builder import layering, resources
+
+if TYPE_CHECKING:
+    from builder.models import AppSpec, Lock
+
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def nix_string(text: str) -> str:
+    """Quote text as a Nix string literal (Nix manual, "String literals").
+
+    Raises:
+        ValueError: for a NUL character, which no Nix string can hold.
+    """
+    if "\0" in text:
+        raise ValueError(f"a Nix string cannot hold a NUL character: {text!r}")
+    quoted = "".join(_ESCAPES.get(character, character) for character in text)
+    return '"' + quoted.replace("${", "\\${") + '"'
+
+
+def nix_value(value: Any, indent: int = 0) -> str:  # noqa: ANN401 - any value that JSON could hold
+    """Write a value as a Nix expression, one item to a line from the second level on.
+
+    Args:
+        value: None, bool, int, str, or lists and string-keyed mappings of such.
+        indent: spaces before the lines that follow the first.
+    """
+    inner = " " * (indent + 2)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return nix_string(value)
+    if isinstance(value, dict):
+        lines = [f"{inner}{nix_string(key)} = {nix_value(item, indent + 2)};" for key, item in value.items()]
+        brackets = "{}"
+    else:
+        lines = [f"{inner}{nix_value(item, indent + 2)}" for item in value]
+        brackets = "[]"
+    if not lines:
+        return f"{brackets[0]} {brackets[1]}"
+    return "\n".join([brackets[0], *lines, " " * indent + brackets[1]])
+
+
+def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
+    """The image's configuration (OCI image-spec, "Image Configuration").
+
+    Args:
+        spec: the app.
+        lock: its lock.
+        lock_digest: the lock file's digest, as `sha256:<hex>`.
+    """
+    labels = {
+        "org.opencontainers.image.title": spec.name,
+        "org.opencontainers.image.created": "1980-01-02T00:00:00Z",
+        "org.opencontainers.image.base.name": f"debian:{lock.base.suite}",
+        "builder.version": lock.tool_version,
+        "builder.app": f"{spec.file.name}::{spec.class_name}",
+        "builder.lock.digest": lock_digest,
+        "builder.python": lock.python,
+        "builder.machine-types": ",".join(lock.machine_types),
+        **{f"builder.app.{key}": value for key, value in sorted(spec.labels.items())},
+    }
+    if spec.secrets:
+        labels["builder.secrets"] = ",".join(spec.secrets)
+    return {
+        "user": "1000:1000",
+        "env": [
+            "PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG=C.UTF-8",
+            "HOME=/home/app",
+            "VIRTUAL_ENV=/opt/venv",
+            "PYTHONUNBUFFERED=1",
+            f"BUILDER_APP={spec.file.name}::{spec.class_name}",
+        ],
+        "entrypoint": ["/opt/venv/bin/python", "-m", "builder.runtime"],
+        "ports": ["8080/tcp"] if spec.endpoints or spec.kind == "fal" else [],
+        "labels": labels,
+    }
+
+
+def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True) -> str:
+    """Render the expression of an app's image.
+
+    Args:
+        spec: the app.
+        lock: its lock.
+        lock_digest: the lock file's digest, as `sha256:<hex>`.
+        bytecode: whether the image holds .pyc files.
+
+    Returns:
+        Nix text: a function of the library (`builder`) and the folder of the app's code (`code`).
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.templates()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - the output is Nix: every value is quoted by the `nix` filter
+    )
+    environment.filters["nix"] = nix_value
+    return environment.get_template("image.nix.j2").render(
+        spec=spec,
+        lock=lock,
+        groups=layering.group(lock.wheels),
+        config=image_config(spec, lock, lock_digest),
+        bytecode=bytecode,
+    )

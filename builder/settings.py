@@ -1,0 +1,132 @@
+"""The project's settings: the table `[tool.builder]` of pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from builder.errors import DeclarationError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IndexStrategy = Literal["first-index", "unsafe-first-match", "unsafe-best-match"]
+MirrorKey = Literal["debian", "debian-security", "debian-keyring", "index"]
+
+
+class Settings(BaseModel):
+    """`[tool.builder]`, with dashes for underscores. Every key is optional.
+
+    Attributes:
+        mirrors: where to fetch from in place of what a lock or the machine's configuration names: `debian`
+            and `debian-security` (folders with `dists` and `pool`), `debian-keyring` (a path), `index` (a
+            package index, PEP 503 or 691, that stands in for the default one). `${NAME}` in a URL is replaced
+            from the environment when it is used.
+        suites: Debian suites by Python version, for mirrors that offer more than Debian's own.
+        portable: leave URLs out of locks.
+        bytecode: compile .pyc files into the image.
+        python: Python version of apps that declare none ("3.11").
+        index_strategy: uv's; None leaves the choice to the machine's configuration.
+        apps: targets by name; builder.target reads them.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        alias_generator=lambda name: name.replace("_", "-"),
+    )
+
+    mirrors: dict[MirrorKey, str] = Field(default_factory=dict)
+    suites: dict[str, str] = Field(default_factory=dict)
+    portable: bool = False
+    bytecode: bool = True
+    python: str | None = Field(default=None, pattern=r"^3\.\d{1,2}$")
+    index_strategy: IndexStrategy | None = None
+    apps: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+    @field_validator("python", mode="before")
+    @classmethod
+    def _python_is_text(cls, value: object) -> object:
+        if isinstance(value, float | int):
+            # 3.10 without quotes is the number 3.1: there is no telling what was meant.
+            msg = 'must be a string, as in "3.11"'
+            raise ValueError(msg)
+        return value
+
+
+def read_settings(root: Path) -> Settings:
+    """Read `[tool.builder]` of the pyproject.toml in a folder.
+
+    Args:
+        root: the folder; without a pyproject.toml, or without the table in it, all settings have their
+            defaults.
+
+    Raises:
+        DeclarationError: the file is not TOML, or the table holds a key or a value that is none of ours.
+    """
+    path = root / "pyproject.toml"
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeclarationError(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise DeclarationError(f"{path} is not valid TOML: {error}") from error
+    table = document.get("tool", {})
+    table = table.get("builder", {}) if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        raise DeclarationError(f"{path}: tool.builder is not a table")
+    try:
+        return Settings.model_validate(table)
+    except ValidationError as error:
+        raise DeclarationError(
+            f"{path}: "
+            + "; ".join(_explain(item["loc"], item["type"], item["msg"]) for item in error.errors())
+        ) from error
+
+
+def expand(text: str, where: str) -> str:
+    """Replace `${NAME}` from the environment.
+
+    Raises:
+        DeclarationError: the variable is not set; `where` says who names it.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match.group(1))
+        if found is None:
+            raise DeclarationError(
+                f"{where} names the environment variable {match.group(1)}, which is not set"
+            )
+        return found
+
+    return re.sub(r"\$\{([A-Z0-9_]+)\}", value, text)
+
+
+def _explain(where: tuple[int | str, ...], kind: str, message: str) -> str:
+    places = [str(part) for part in where if part != "[key]"]
+    key = ".".join(["tool.builder", *places])
+    unknown_mirror = places[0] == "mirrors" and kind == "literal_error"
+    if kind != "extra_forbidden" and not unknown_mirror:
+        return f"{key}: {message.removeprefix('Value error, ')}"
+    known = (
+        get_args(MirrorKey)
+        if unknown_mirror
+        else sorted(name.replace("_", "-") for name in Settings.model_fields)
+    )
+    close = get_close_matches(places[-1], known, n=1)
+    return f"{key} is no setting" + (
+        f" (did you mean {close[0]}?)" if close else f" (there are: {', '.join(known)})"
+    )

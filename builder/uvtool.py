@@ -1,0 +1,341 @@
+"""Runs uv's resolver. uv speaks every dialect of package index and knows every way to log in to one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from builder.errors import ResolveError, ToolError
+from builder.machine_config import is_local
+from builder.redact import redact, url_secrets
+from builder.settings import expand
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.machine_config import MachineConfig
+    from builder.models import Wheel
+    from builder.requirements import Step
+    from builder.settings import IndexStrategy, Settings
+    from builder.tags import Target
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+# Variables that would make uv do something else than it is told here, or that are merged into what it is
+# told.
+_OWN_VARIABLES = (
+    "UV_CONSTRAINT",
+    "UV_CUSTOM_COMPILE_COMMAND",
+    "UV_DEFAULT_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    "UV_WORKING_DIR",
+)
+
+
+@dataclass(frozen=True)
+class File:
+    """A wheel as an index lists it.
+
+    Attributes:
+        filename: its file name.
+        url: where it is; may hold credentials.
+        sha256: hex digest, or None where nobody said.
+        size: bytes, where the index said.
+    """
+
+    filename: str
+    url: str = field(repr=False)
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A package that uv chose, with the wheels it may be installed from.
+
+    Attributes:
+        name: normalized project name.
+        version: PEP 440 version.
+        files: wheels of that version that fit the target, as uv sees it.
+        direct: True when a requirement names the file itself.
+    """
+
+    name: str
+    version: str
+    files: tuple[File, ...]
+    direct: bool = False
+
+
+@dataclass(frozen=True)
+class Indexes:
+    """Where packages are looked for: a step's options over the project's settings over the machine's.
+
+    Attributes:
+        default: URL that replaces the default index, or None for uv's own choice.
+        extra: further indexes, first ones first.
+        find_links: pages and folders of files, as URLs.
+        constraints: constraint files.
+        strategy: uv's --index-strategy, or None for uv's own choice.
+        insecure_hosts: hosts whose certificates are not checked.
+        cert: file of CA certificates, or None for uv's own choice.
+    """
+
+    default: str | None = field(default=None, repr=False)
+    extra: tuple[str, ...] = field(default=(), repr=False)
+    find_links: tuple[str, ...] = field(default=(), repr=False)
+    constraints: tuple[Path, ...] = ()
+    strategy: IndexStrategy | None = None
+    insecure_hosts: tuple[str, ...] = ()
+    cert: Path | None = None
+
+    @classmethod
+    def of(cls, step: Step, settings: Settings, machine: MachineConfig) -> Indexes:
+        """Combine what is said in three places, as pip combines its command line with its configuration."""
+        mirror = settings.mirrors.get("index")
+        strategy = settings.index_strategy or machine.strategy
+        if settings.index_strategy is None and not all(is_local(url) for url in step.extra_index_urls):
+            # The machine may mix its own folders with the default index; an index from elsewhere changes
+            # that.
+            strategy = None
+        return cls(
+            default=step.index_url
+            or (expand(mirror, "tool.builder.mirrors.index") if mirror else None)
+            or machine.default_index,
+            extra=(*step.extra_index_urls, *machine.extra_indexes),
+            find_links=(*step.find_links, *machine.find_links),
+            constraints=machine.constraints,
+            strategy=strategy,
+            insecure_hosts=machine.insecure_hosts,
+            cert=machine.cert,
+        )
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every URL in here."""
+        return (*((self.default,) if self.default else ()), *self.extra, *self.find_links)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is secret in the URLs."""
+        return tuple(secret for url in self.urls for secret in url_secrets(url))
+
+    def environment(self) -> dict[str, str]:
+        """Variables for uv: arguments could be read by any user of the machine in its list of processes."""
+        env = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
+        if self.default:
+            env["UV_DEFAULT_INDEX"] = self.default
+        if self.extra:
+            env["UV_INDEX"] = " ".join(self.extra)
+        if self.find_links:
+            env["UV_FIND_LINKS"] = ",".join(self.find_links)
+        if self.cert:
+            env["SSL_CERT_FILE"] = str(self.cert)
+        return env
+
+    def arguments(self) -> list[str]:
+        """Arguments for uv: what is no URL."""
+        arguments = []
+        for file in self.constraints:
+            arguments += ["--constraints", str(file)]
+        for host in self.insecure_hosts:
+            arguments += ["--allow-insecure-host", host]
+        if self.strategy:
+            arguments += ["--index-strategy", self.strategy]
+        return arguments
+
+
+class UvError(ResolveError):
+    """uv found no solution, or could not look for one.
+
+    Attributes:
+        text: uv's explanation, without color and credentials.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Query:
+    """What uv is asked.
+
+    Attributes:
+        lines: requirements, one a line; may hold credentials.
+        constraints: more constraints, as lines.
+        preferences: wheels whose versions are kept where they fit.
+        upgrade: names whose preference does not count, and whose cached index pages are read anew.
+        upgrade_all: the same for all names.
+        deps: whether dependencies are followed.
+        pre: whether pre-releases are wanted.
+        torch_backend: uv's --torch-backend ("cpu", "cu129"), which adds PyTorch's own index; None for none.
+        universal: list every platform's wheels instead of the target's.
+        secrets: values to take out of uv's messages.
+    """
+
+    lines: tuple[str, ...] = field(repr=False)
+    constraints: tuple[str, ...] = field(default=(), repr=False)
+    preferences: tuple[Wheel, ...] = ()
+    upgrade: tuple[str, ...] = ()
+    upgrade_all: bool = False
+    deps: bool = True
+    pre: bool = False
+    torch_backend: str | None = None
+    universal: bool = False
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def find_uv() -> str:
+    """The uv executable: the one installed with this package, otherwise the one on PATH.
+
+    Raises:
+        ToolError: there is none.
+    """
+    try:
+        from uv import find_uv_bin
+
+        return str(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+    if found is None:
+        raise ToolError(
+            "uv is missing, which chooses the packages", hint="Install it: python3 -m pip install uv"
+        )
+    return found
+
+
+def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -> tuple[Candidate, ...]:
+    """Ask uv for versions and wheels.
+
+    The answer depends on the target alone: uv's own interpreter, and the system it runs on, decide nothing.
+    Packages are never built, so nothing of theirs is executed.
+
+    Args:
+        query: what is asked.
+        target: what the wheels are for.
+        indexes: where to look.
+        folder: where uv runs: uv.toml and `[tool.uv]` there are heeded.
+
+    Raises:
+        UvError: no solution, or an index or a file that cannot be read.
+        ToolError: uv is missing or does not do what is expected of it.
+    """
+    with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
+        output = Path(scratch, "pylock.toml")
+        if query.preferences:
+            output.write_text(_preferences(query.preferences), "utf-8")
+        command = [find_uv(), "pip", "compile", "-", "--output-file", str(output), "--format", "pylock.toml"]
+        command += [
+            "--python",
+            sys.executable,
+            "--no-python-downloads",
+            "--python-version",
+            target.python_full,
+        ]
+        command += ["--universal"] if query.universal else ["--python-platform", target.uv_platform]
+        command += [
+            "--only-binary",
+            ":all:",
+            "--color",
+            "never",
+            "--no-progress",
+            "--quiet",
+            *indexes.arguments(),
+        ]
+        if query.constraints:
+            constraints = Path(scratch, "constraints.txt")
+            constraints.write_text("\n".join(query.constraints) + "\n", "utf-8")
+            command += ["--constraints", str(constraints)]
+        for name in query.upgrade:
+            command += ["--upgrade-package", name]
+        command += ["--upgrade"] if query.upgrade_all else []
+        command += [] if query.deps else ["--no-deps"]
+        command += ["--prerelease", "allow"] if query.pre else []
+        command += ["--torch-backend", query.torch_backend] if query.torch_backend else []
+        try:
+            run = subprocess.run(
+                command,
+                input="\n".join(query.lines) + "\n",
+                env=indexes.environment(),
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+            )
+        except OSError as error:
+            raise ToolError(f"uv could not be started: {error}") from error
+        if run.returncode != 0:
+            text = _ANSI.sub("", run.stderr).replace(scratch, "").strip()
+            raise UvError(redact(text.removeprefix("error: "), (*query.secrets, *indexes.secrets)))
+        try:
+            document = tomllib.loads(output.read_text("utf-8"))
+            return tuple(_candidate(package, folder) for package in document.get("packages", ()))
+        except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+            raise ToolError(f"uv wrote a lock that is not understood: {error!r}") from error
+
+
+def _preferences(wheels: Sequence[Wheel]) -> str:
+    """A lock that holds nothing but versions: uv keeps those of its output file's present content."""
+    lines = ['lock-version = "1.0"', 'created-by = "builder"']
+    for wheel in wheels:
+        lines += [
+            "[[packages]]",
+            f'name = "{wheel.name}"',
+            f'version = "{wheel.version}"',
+            f'wheels = [{{ path = "{wheel.filename}", hashes = {{ sha256 = "{wheel.sha256}" }} }}]',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _candidate(package: dict[str, Any], folder: Path) -> Candidate:
+    direct = "archive" in package
+    entries = [package["archive"]] if direct else package.get("wheels", [])
+    return Candidate(
+        name=package["name"],
+        version=package["version"],
+        files=tuple(_file(entry, folder) for entry in entries),
+        direct=direct,
+    )
+
+
+def _file(entry: dict[str, Any], folder: Path) -> File:
+    # uv names local files by path: from its output file's folder or absolute.
+    url = entry.get("url") or "file://" + quote(str(folder / entry["path"]))
+    sha256 = entry.get("hashes", {}).get("sha256")
+    size = entry.get("size")
+    if size is None and url.startswith("file:"):
+        try:
+            size = local_path(url).stat().st_size
+        except OSError:
+            size = None
+    return File(
+        filename=entry.get("name") or unquote(urlsplit(url).path.rpartition("/")[2]),
+        url=url,
+        sha256=sha256.lower() if isinstance(sha256, str) else None,
+        size=size,
+    )
+
+
+def local_path(url: str) -> Path:
+    """The path of a file URL."""
+    return Path(unquote(urlsplit(url).path))

@@ -1,0 +1,48 @@
+# The library that a rendered image expression calls. It needs no nixpkgs and no network, reads nothing but its
+# arguments, and so evaluates pure, on every Nix from 2.8 on.
+#
+# Type: library :: { system :: String, mirrors :: AttrSet, urls :: AttrSet, runtime :: Path } -> AttrSet
+#
+#   system   the machine that builds ("x86_64-linux" or "aarch64-linux"); the image's own is in its expression
+#   mirrors  where Debian's archives are: { debian = "https://..."; debian-security = "https://..."; }
+#   urls     sha256 -> URL, for files whose URL the expression does not hold or that come from elsewhere today
+#   runtime  the folder with the part of the Python package that goes into images
+#
+# Example:
+#   import ./image.nix {
+#     builder = import ./nix { system = "x86_64-linux"; mirrors.debian = "https://mirror.example.org/debian"; };
+#     code = ./app;
+#   }
+{
+  system,
+  mirrors ? { },
+  urls ? { },
+  runtime ? ../builder,
+}:
+let
+  names = import ./names.nix;
+  fetch = import ./fetch.nix { inherit names mirrors urls; };
+  base = import ./base.nix { inherit system; };
+  toolchain = import ./toolchain.nix { inherit system base; };
+  layers = import ./layers.nix { inherit system names; };
+  image = import ./image.nix {
+    inherit
+      system
+      names
+      base
+      toolchain
+      layers
+      runtime
+      ;
+  };
+in
+{
+  inherit (fetch) wheel deb busybox;
+  inherit (image) image;
+  inherit
+    names
+    base
+    toolchain
+    layers
+    ;
+}

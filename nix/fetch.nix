@@ -1,0 +1,100 @@
+# Pinned files. Each is a fixed-output derivation: its store path follows from its name and hash alone, so a file
+# that any machine or cache has is never fetched, and a mirror changes nothing that is built from it.
+{
+  names,
+  mirrors,
+  urls,
+}:
+let
+  # Type: file :: { name :: String, sha256 :: String, url :: String or null } -> Derivation
+  file =
+    {
+      name,
+      sha256,
+      url,
+    }:
+    derivation {
+      name = names.storeName name;
+      system = "builtin";
+      builder = "builtin:fetchurl";
+      # Nix fails on such a URL when the file is in no store: that message is then the one line the user needs.
+      url =
+        if urls ? ${sha256} then
+          urls.${sha256}
+        else if url != null then
+          url
+        else
+          "file:///this-lock-has-no-url/run-builder-build-to-find-the-file/${names.storeName name}";
+      outputHashMode = "flat";
+      outputHashAlgo = "sha256";
+      outputHash = sha256;
+      executable = false;
+      unpack = false;
+      preferLocalBuild = true;
+      impureEnvVars = [
+        "http_proxy"
+        "https_proxy"
+        "ftp_proxy"
+        "all_proxy"
+        "no_proxy"
+      ];
+    };
+in
+{
+  # A wheel, by its file name and hash. `name` and `version` are the project's; `url` is a hint, null when the lock
+  # has none.
+  #
+  # Type: wheel :: { name, version, filename, sha256 :: String, url :: String or null } -> AttrSet
+  wheel =
+    {
+      name,
+      version,
+      filename,
+      sha256,
+      url ? null,
+      direct ? null,
+    }:
+    {
+      inherit
+        name
+        version
+        filename
+        direct
+        ;
+      file = file {
+        name = filename;
+        inherit sha256 url;
+      };
+    };
+
+  # A Debian package, by its path in an archive's pool. The archive's place is the machine's own matter (`mirrors`).
+  #
+  # Type: deb :: { archive, path, sha256 :: String } -> Derivation
+  deb =
+    {
+      archive,
+      path,
+      sha256,
+    }:
+    file {
+      name = baseNameOf path;
+      inherit sha256;
+      url = if mirrors ? ${archive} then "${mirrors.${archive}}/${path}" else null;
+    };
+
+  # The static busybox that opens the first deb: a folder with that one file, taken out of the busybox-static
+  # package before Nix runs and known by the hash of its NAR. Nothing in Nix can open a deb by itself, so where the
+  # path is missing there is nothing to build it with, and the failing derivation's name says what to do.
+  #
+  # Type: busybox :: { system, sha256 :: String } -> Derivation
+  busybox =
+    { system, sha256 }:
+    derivation {
+      name = "busybox";
+      inherit system;
+      builder = "/run-builder-build-once-to-put-busybox-into-this-store";
+      outputHashMode = "recursive";
+      outputHashAlgo = "sha256";
+      outputHash = sha256;
+    };
+}

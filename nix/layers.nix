@@ -1,0 +1,75 @@
+# Image layers, one derivation each. A layer is a folder with `blob` (tar+gzip that is also eStargz) and `layer.json`
+# (digest, size, diff_id, annotations, contents). Its bytes follow from what it is made of and from nothing else:
+# not from the app, the machine or the store.
+{ system, names }:
+{
+  # The layer of one wheel, installed under /opt/venv. `maxUnpacked` is the number of bytes at which an unpacked
+  # wheel is taken for a zip bomb.
+  #
+  # Type: wheelLayer :: { toolchain, pythonVersion, wheel, bytecode, chunkSize, maxUnpacked } -> Derivation
+  wheelLayer =
+    {
+      toolchain,
+      pythonVersion,
+      wheel,
+      bytecode ? true,
+      chunkSize ? null,
+      maxUnpacked ? 64 * 1024 * 1024 * 1024,
+    }:
+    toolchain.run {
+      name = names.storeName "layer-${wheel.name}-${wheel.version}";
+      script = "wheel_layer";
+      spec = {
+        wheel = "${wheel.file}";
+        inherit (wheel) filename;
+        python_version = pythonVersion;
+        python = toolchain.argv;
+        inherit bytecode;
+        chunk_size = chunkSize;
+        max_unpacked = maxUnpacked;
+        direct_url = wheel.direct;
+      };
+    };
+
+  # One layer out of several: their files are joined as they are, none is compressed again. Of a path that more than
+  # one has, the last counts.
+  #
+  # Type: mergedLayer :: { toolchain, name :: String, layers :: [Derivation] } -> Derivation
+  mergedLayer =
+    {
+      toolchain,
+      name,
+      layers,
+    }:
+    toolchain.run {
+      name = names.storeName "layer-${name}";
+      script = "merge_layer";
+      spec.layers = map toString layers;
+    };
+
+  # The layer of a folder, placed at `prefix` (without a leading slash).
+  #
+  # Type: treeLayer :: { toolchain, name, root, prefix, uid, gid } -> Derivation
+  treeLayer =
+    {
+      toolchain,
+      name,
+      root,
+      prefix,
+      uid ? 0,
+      gid ? 0,
+    }:
+    toolchain.run {
+      name = names.storeName "layer-${name}";
+      script = "tree_layer";
+      spec = {
+        root = "${root}";
+        inherit
+          name
+          prefix
+          uid
+          gid
+          ;
+      };
+    };
+}

@@ -1,0 +1,185 @@
+"""Has a wheel's Python files compiled, by the image's own Python, while the wheel is being spliced.
+
+The files are divided into batches by a rule that knows nothing but the wheel: sorted by path, and a new batch
+whenever one is large enough. compile_worker.py compiles each in a process that did nothing before, so the
+result does not depend on the number of cores, on the order batches happen to run in, or on any hash seed.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from compile_worker import ROW
+from gzip_members import Deflated, LayerError, RangeReader
+from zip_index import DEFLATED, STORED, ZipEntry, ZipIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+_BATCH = 512 * 1024  # bytes of source from which a batch is full: 0.1 s of work, a fork costs 0.003 s
+_STACK = 8 * 1024 * 1024  # how deep a nesting compiles depends on the stack from Python 3.14 on
+
+
+class CompileError(LayerError):
+    """The interpreter that compiles could not be run, or crashed."""
+
+
+class Source(NamedTuple):
+    """A Python file to compile.
+
+    Attributes:
+        entry: the wheel's entry.
+        path: the path it will have in the image, absolute; tracebacks show it.
+    """
+
+    entry: ZipEntry
+    path: str
+
+
+def is_compiled(entry: ZipEntry, path: str) -> bool:
+    """Whether a file is one that installers compile (and that the worker can read, as it can nearly all)."""
+    folder, _, name = path.rpartition("/")
+    is_source = name.endswith(".py") and name != ".py" and not folder.endswith("/__pycache__")
+    return is_source and entry.method in {STORED, DEFLATED}
+
+
+def cache_path(path: str, python_version: str) -> str:
+    """Say where the bytecode of a source file belongs (PEP 3147)."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/__pycache__/{name[:-3]}.cpython-{python_version.replace('.', '')}.pyc"
+
+
+class Compiler:
+    """Compiles in the background. Use it as a context manager: leaving it ends the processes.
+
+    Args:
+        wheel: the wheel's path.
+        index: its entries.
+        sources: what to compile.
+        python: how to start the image's Python: a program and its first arguments.
+        python_version: its version, "3.11".
+        cores: how many processes may compile at a time.
+
+    Raises:
+        CompileError: the interpreter cannot be started.
+    """
+
+    def __init__(
+        self,
+        wheel: Path,
+        index: ZipIndex,
+        sources: Sequence[Source],
+        *,
+        python: Sequence[str],
+        python_version: str,
+        cores: int,
+    ) -> None:
+        self._batches = _batches(sources)
+        self._folder = Path(tempfile.mkdtemp(prefix="bytecode-"))
+        self._done: set[int] = set()
+        job = self._folder / "job"
+        with job.open("w", encoding="utf-8", newline="") as file:
+            file.write(_job(index, self._batches))
+        # A clean environment: what the interpreter would take from it could change what it compiles.
+        keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PYTHONHOME") if name in os.environ}
+        _limit_stack()
+        command = [
+            *python,
+            "-s",
+            "-S",
+            "-B",
+            "-W",
+            "ignore",
+            str(Path(__file__).with_name("compile_worker.py")),
+        ]
+        try:
+            self._process = subprocess.Popen(
+                [*command, python_version, str(wheel), str(job), str(self._folder), str(max(1, cores))],
+                env={**keep, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise CompileError(f"the image's Python cannot be started: {error}") from None
+
+    def __enter__(self) -> Compiler:  # noqa: PYI034 - Self is in the standard library from 3.11 on
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def results(self) -> Iterator[tuple[Source, Deflated]]:
+        """Give out what compiled, in the order of the sources' paths, as soon as it is there.
+
+        A result is to be used before the next is asked for: its file is closed then.
+
+        Raises:
+            CompileError: the interpreter failed.
+        """
+        for number, sources in enumerate(self._batches):
+            self._wait_for(number)
+            path = self._folder / str(number)
+            with path.open("rb", buffering=0) as file:
+                end = os.fstat(file.fileno()).st_size - ROW.size * len(sources)
+                rows = ROW.iter_unpack(os.pread(file.fileno(), ROW.size * len(sources), end))
+                reader = RangeReader(file.fileno())
+                for source, (offset, compressed, size, crc) in zip(sources, rows):  # noqa: B905 - new in 3.10
+                    if size:
+                        yield source, Deflated(reader, offset, compressed, size, crc)
+            path.unlink()
+
+    def _wait_for(self, number: int) -> None:
+        assert self._process.stdout is not None
+        while number not in self._done:
+            line = self._process.stdout.readline()
+            if not line:
+                raise CompileError(
+                    f"compiling ended with status {self._process.wait()}; its message is above"
+                )
+            self._done.add(int(line))
+
+
+def _batches(sources: Sequence[Source]) -> list[list[Source]]:
+    batches: list[list[Source]] = []
+    full = True
+    for source in sorted(sources, key=lambda source: source.path):
+        if full:
+            batches.append([])
+            size = 0
+        batches[-1].append(source)
+        size += source.entry.size
+        full = size >= _BATCH
+    return batches
+
+
+def _job(index: ZipIndex, batches: list[list[Source]]) -> str:
+    fields: list[object] = []
+    for number, sources in enumerate(batches):
+        for source in sources:
+            entry = source.entry
+            offset = index.data_offset(entry)
+            fields += [number, offset, entry.compressed, entry.size, entry.method, source.path]
+    return "".join(f"{field}\0" for field in fields)
+
+
+def _limit_stack() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    soft = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))

@@ -1,0 +1,151 @@
+"""Compiles a wheel's Python files, batch by batch, always to the same bytes.
+
+bytecode.py starts this in an interpreter of its own, with the hash seed fixed. What marshal writes depends on
+which strings and constants the process already shares (cpython issue 129724), that is on everything it did
+before. So this process compiles nothing: it forks a child for each batch, and each child is in the same state
+at its start. Keep the imports few; they are paid once per wheel.
+
+Arguments: Python version ("3.11"), wheel, job file, output folder, number of children at a time.
+The job file holds NUL-separated texts, six for each source: number of its batch, offset and size of its data
+in the wheel, size of the source, compression method, path in the image.
+Each batch becomes a file named by its number: raw deflate streams, then for each source a row of ROW, all
+zeros for a source that does not compile. The number is printed when the file is complete.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import marshal
+import os
+import struct
+import sys
+import zlib
+from types import CodeType
+from typing import NoReturn
+
+ROW = struct.Struct("<4Q")
+"""Offset, compressed size, size, CRC-32."""
+
+_UNCHECKED_HASH = (1).to_bytes(4, "little")  # flags of PEP 552: hash-based, and the source is not looked at
+_STORED = "0"
+_LEVEL = 6
+_FIELDS = 6
+
+_SORTED_SETS = (3, 11)  # the first version whose marshal sorts the members of a frozenset
+
+
+class _Source:
+    """A source file in the wheel."""
+
+    def __init__(self, fields: list[str]) -> None:
+        self.batch = int(fields[0])
+        self.offset = int(fields[1])
+        self.compressed = int(fields[2])
+        self.size = int(fields[3])
+        self.stored = fields[4] == _STORED
+        self.path = fields[5]
+
+    def read(self, wheel: int) -> bytes:
+        raw = os.pread(wheel, self.compressed, self.offset)
+        return raw if self.stored else zlib.decompressobj(-15).decompress(raw, self.size + 1)
+
+
+def main(arguments: list[str]) -> None:
+    """Compile every batch of the job."""
+    version, wheel_path, job_path, out, cores = arguments
+    if version != f"{sys.version_info[0]}.{sys.version_info[1]}":
+        sys.exit(f"compile_worker.py: this is Python {sys.version.split()[0]}, and {version} is asked for")
+    gc.disable()  # there are no cycles to find
+    wheel = os.open(wheel_path, os.O_RDONLY)
+    with open(job_path, encoding="utf-8", newline="") as file:  # noqa: PTH123 - pathlib is slow to import
+        fields = file.read().split("\0")
+    batches: dict[int, list[_Source]] = {}
+    for at in range(0, len(fields) - 1, _FIELDS):
+        source = _Source(fields[at : at + _FIELDS])
+        batches.setdefault(source.batch, []).append(source)
+    running: dict[int, int] = {}
+    for number, sources in batches.items():
+        if len(running) >= int(cores):
+            _wait(running)
+        child = os.fork()
+        if child == 0:
+            _run(wheel, sources, f"{out}/{number}")
+        running[child] = number
+    while running:
+        _wait(running)
+
+
+def _wait(running: dict[int, int]) -> None:
+    child, status = os.wait()
+    number = running.pop(child)
+    if status:
+        sys.exit(f"compile_worker.py: batch {number} ended with status {status}")
+    os.write(1, b"%d\n" % number)
+
+
+def _run(wheel: int, sources: list[_Source], path: str) -> NoReturn:
+    """Compile a batch, in the child."""
+    try:
+        _compile_batch(wheel, sources, path)
+    except BaseException:  # noqa: BLE001 - a fork must not run on into its parent's code
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    os._exit(0)
+
+
+def _compile_batch(wheel: int, sources: list[_Source], path: str) -> None:
+    rows = []
+    offset = 0
+    with open(path, "wb") as file:  # noqa: PTH123 - pathlib is slow to import
+        for source in sources:
+            pyc = _compile(source.read(wheel), source.path)
+            if pyc is None:
+                rows.append(ROW.pack(0, 0, 0, 0))
+                continue
+            compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -15)
+            data = compressor.compress(pyc) + compressor.flush()
+            file.write(data)
+            rows.append(ROW.pack(offset, len(data), len(pyc), zlib.crc32(pyc)))
+            offset += len(data)
+        file.write(b"".join(rows))
+
+
+def _compile(source: bytes, path: str) -> bytes | None:
+    """Make the content of a .pyc file (PEP 552); None where there cannot be one, as installers leave it."""
+    try:
+        code = compile(source, path, "exec", dont_inherit=True)
+        if sys.version_info < _SORTED_SETS and _has_unsteady_set(code):
+            return None
+        marshalled = marshal.dumps(code)
+    except Exception:  # noqa: BLE001 - Python 2's syntax, a wrong encoding, deep nesting, ...
+        return None
+    return importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + importlib.util.source_hash(source) + marshalled
+
+
+def _has_unsteady_set(code: CodeType) -> bool:
+    """Whether a constant is a frozenset whose order differs from run to run.
+
+    Before 3.11, marshal writes a frozenset in the order of its hash table. The hash of None and Ellipsis was
+    their address, which address space randomization changes; a fixed hash seed does not help there.
+    """
+    waiting: list[object] = list(code.co_consts)
+    while waiting:
+        constant = waiting.pop()
+        if isinstance(constant, CodeType):
+            waiting += constant.co_consts
+        elif isinstance(constant, tuple):
+            waiting += constant
+        elif isinstance(constant, frozenset) and any(map(_is_hashed_by_address, constant)):
+            return True
+    return False
+
+
+def _is_hashed_by_address(constant: object) -> bool:
+    if isinstance(constant, (tuple, frozenset)):
+        return any(map(_is_hashed_by_address, constant))
+    return constant is None or constant is Ellipsis
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,149 @@
+"""Makes an eStargz layer of a wheel, as an installer would unpack it into the image's virtual environment.
+
+The specification, a JSON object:
+    wheel: path of the wheel.
+    filename: its file name; a store path has another.
+    python_version: of the image, "3.11".
+    python: how to start the image's Python, a list; by default the interpreter that runs this.
+    bytecode: whether to compile.
+    cores: processes that may compile at a time.
+    out: the folder that gets `blob` and `layer.json`.
+    chunk_size: bytes from which files are cut for lazy pulls, or null.
+    direct_url: content of direct_url.json, or null.
+    requested: whether the user asked for it by name.
+    max_unpacked: bytes it may unpack to.
+
+The order in the layer is that of the wheel's file, then what an installer adds, then bytecode sorted by path.
+Nothing of this depends on the machine, so neither does the layer; and the wheel is read in one sweep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import bytecode
+from estargz import FileEntry, LayerWriter, write_layer_json
+from gzip_members import Deflated, LayerError
+from wheel import Placed, Wheel
+from zip_index import DEFLATED, STORED, ZipError
+
+VENV = "opt/venv"
+_MAX_UNPACKED = 64 * 1024**3
+_SHEBANG = b"#!python"
+
+
+def build(spec: dict[str, Any]) -> None:
+    """Make the layer.
+
+    Args:
+        spec: see above; what may be null may be missing.
+
+    Raises:
+        LayerError: the wheel is refused (WheelError), or the image's Python fails (CompileError).
+        OSError: something cannot be read or written.
+    """
+    out = Path(spec["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        file = stack.enter_context(Path(spec["wheel"]).open("rb", buffering=0))
+        limit = spec.get("max_unpacked") or _MAX_UNPACKED
+        wheel = Wheel(file.fileno(), spec["filename"], spec["python_version"], f"/{VENV}", limit)
+        wrappers = wheel.wrappers()
+        wheel.drop(set(wrappers))
+        compiler = _start_compiler(wheel, spec)
+        if compiler is not None:
+            stack.enter_context(compiler)
+        layer = stack.enter_context(LayerWriter(out / "blob", chunk_size=spec.get("chunk_size")))
+        written = _add_files(layer, wheel)
+        added = {
+            **wrappers,
+            **wheel.metadata_files(spec.get("direct_url"), requested=spec.get("requested", False)),
+        }
+        record = wheel.installed_record({**written, **added})
+        added[f"{wheel.site_packages}/{wheel.dist_info}/RECORD"] = record
+        for path, data in added.items():
+            layer.add_file(f"{VENV}/{path}", data, 0o755 if path in wrappers else 0o644)
+        if compiler is not None:
+            for source, part in compiler.results():
+                layer.add_spliced(bytecode.cache_path(source.path[1:], spec["python_version"]), part)
+        info = layer.close()
+    write_layer_json(out, info, [{"name": wheel.name, "version": wheel.version}])
+
+
+def _start_compiler(wheel: Wheel, spec: dict[str, Any]) -> bytecode.Compiler | None:
+    """Start compiling what an installer would compile: the sources in site-packages."""
+    if not spec.get("bytecode", True):
+        return None
+    sources = [
+        bytecode.Source(placed.entry, f"/{VENV}/{placed.path}")
+        for placed in wheel.files
+        if placed.path.startswith(wheel.site_packages) and bytecode.is_compiled(placed.entry, placed.path)
+    ]
+    if not sources:
+        return None
+    # Bytecode that the wheel brings along is for another time stamp or path, so Python would not use it.
+    prefix = len(f"/{VENV}/")
+    wheel.drop({bytecode.cache_path(source.path, spec["python_version"])[prefix:] for source in sources})
+    return bytecode.Compiler(
+        Path(spec["wheel"]),
+        wheel.zip,
+        sources,
+        python=spec.get("python") or [sys.executable],
+        python_version=spec["python_version"],
+        cores=spec.get("cores") or 1,
+    )
+
+
+def _add_files(layer: LayerWriter, wheel: Wheel) -> dict[str, bytes]:
+    """Put the wheel's files into the layer and hold them against RECORD.
+
+    Returns:
+        The scripts that were rewritten, by path.
+    """
+    rewritten = {}
+    checks = []
+    for placed in wheel.files:
+        row = wheel.record.get(placed.entry.name)
+        algorithm = row.algorithm if row is not None else ""
+        also = [hashlib.new(algorithm)] if algorithm not in {"", "sha256"} else []
+        try:
+            if placed.is_script and next(wheel.zip.read(placed.entry), b"").startswith(_SHEBANG):
+                rewritten[placed.path] = wheel.script(wheel.read(placed.entry))
+                layer.add_file(f"{VENV}/{placed.path}", rewritten[placed.path], placed.mode)
+                continue
+            file = _add_file(layer, wheel, placed, also)
+        except (LayerError, ZipError) as error:
+            raise wheel.error(placed.entry.name, str(error)) from None
+        if algorithm:
+            checks.append((placed.entry.name, also[0] if also else file))
+    layer.sync()
+    for name, hashed in checks:
+        wheel.check(name, hashed.hexdigest())
+    for entry in wheel.dropped:
+        wheel.read(entry)  # a damaged wheel is refused, whatever it is that is damaged
+    return rewritten
+
+
+def _add_file(layer: LayerWriter, wheel: Wheel, placed: Placed, also: list[Any]) -> FileEntry:
+    entry = placed.entry
+    path = f"{VENV}/{placed.path}"
+    if entry.method == DEFLATED:
+        offset = wheel.zip.data_offset(entry)
+        part = Deflated(wheel.zip.source, offset, entry.compressed, entry.size, entry.crc)
+        return layer.add_spliced(path, part, placed.mode, also=also)
+    # What a wheel stores is stored here too: its author found that it does not compress.
+    level = 0 if entry.method == STORED else None
+    pieces = wheel.zip.read(entry)
+    return layer.add_stream(path, pieces, entry.size, mode=placed.mode, level=level, also=also)
+
+
+if __name__ == "__main__":
+    try:
+        build(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    except (LayerError, OSError) as failure:
+        sys.exit(f"error: {failure}")

@@ -1,0 +1,121 @@
+"""What the integration tests share: projects to build, and the command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BUILDER = Path(sysconfig.get_path("scripts")) / "builder"
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Project:
+    """A user's project folder."""
+
+    folder: Path
+    env: dict[str, str]
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def app(self, requirements, *, python="3.11", body="", name="app.py", class_name="App", **attributes):
+        """Write an app file."""
+        lines = [f"    {key} = {value!r}" for key, value in attributes.items()]
+        text = "\n".join(
+            [
+                "import builder",
+                "",
+                f"class {class_name}(builder.App):",
+                f"    python_version = {python!r}",
+                f"    requirements = {requirements!r}",
+                *lines,
+                body or "    pass",
+            ]
+        )
+        return self.write(name, text + "\n")
+
+    def environment(self, env=None):
+        return {**os.environ, **self.env, **(env or {})}
+
+    def run(self, *words, env=None, check=True, timeout=900):
+        done = subprocess.run(
+            [BUILDER, *map(str, words)],
+            cwd=self.folder,
+            env=self.environment(env),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if check and done.returncode:
+            raise AssertionError(
+                f"builder {words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+            )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def build(self, target="app.py", *words, **more):
+        """Build and return what `--json` says."""
+        return json.loads(self.run("build", target, "--json", *words, **more).out)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """One cache for all projects of a run: Debian's package indexes are fetched once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def project(tmp_path, cache):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Project(folder, {"XDG_CACHE_HOME": str(cache)})
+
+
+@pytest.fixture(scope="session")
+def session_project(tmp_path_factory, cache):
+    """A project for images that several tests of a module look at."""
+    return lambda name: Project(tmp_path_factory.mktemp(name), {"XDG_CACHE_HOME": str(cache)})
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def get_json(url, body=None, *, attempts=1):
+    """GET, or POST a JSON body; tried until the server answers."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
+    for attempt in range(attempts):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return json.loads(response.read())
+        except (urllib.error.URLError, ConnectionError):
+            if attempt == attempts - 1:
+                raise
+            time.sleep(0.2)
+    raise AssertionError("no attempt was made")

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+
+import pytest
+from index_server import Index, bare_machine, make_wheel, serve
+from lock_samples import app, base
+
+from builder.errors import DeclarationError, LockError, ResolveError
+from builder.lock import read_lock
+from builder.locking import Locked, ensure_lock, runtime_requirements
+from builder.settings import Settings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from builder.models import AppSpec, Base
+    from pathlib import Path
+
+
+@pytest.fixture
+def bases(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """Debian's part, made up; the list is of the calls."""
+    calls: list[dict[str, object]] = []
+
+    def resolve_base(python: str, **arguments: object) -> Base:
+        calls.append({"python": python, **arguments})
+        return base(python)
+
+    monkeypatch.setattr("builder.debian.resolve_base", resolve_base)
+    return calls
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bases: list[dict[str, object]]) -> Index:
+    bare_machine(monkeypatch, tmp_path / "home")
+    index = serve(tmp_path / "files")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.simple)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    for name, version in (
+        ("alpha", "1.0"),
+        ("alpha", "2.0"),
+        ("beta", "1.0"),
+        ("fastapi", "1.0"),
+        ("uvicorn", "1.0"),
+        ("fal", "1.0"),
+    ):
+        make_wheel(index.files, name, version)
+    (tmp_path / "app").mkdir()
+    return index
+
+
+def lock(spec: AppSpec, settings: Settings | None = None, **more: object) -> Locked:
+    return ensure_lock(spec, settings or Settings(), cache=spec.root / "cache", **more)  # type: ignore[arg-type]
+
+
+def of(root: Path, *words: str, **more: object) -> AppSpec:
+    return app(root / "app", words, **more)
+
+
+def pins(locked: Locked) -> dict[str, str]:
+    return {wheel.name: wheel.version for wheel in locked.lock.wheels}
+
+
+def test_a_lock_is_written_once_and_then_taken_as_it_is_without_a_network(
+    index: Index, tmp_path: Path
+) -> None:
+    spec = of(tmp_path, "alpha", "beta")
+    first = lock(spec)
+    assert first.changed
+    assert pins(first) == {"alpha": "2.0", "beta": "1.0"}
+    index.seen.clear()
+    second = lock(spec)
+    assert (second.lock, second.path, second.changed) == (first.lock, first.path, False)
+    assert index.seen == []
+
+
+def test_a_changed_declaration_keeps_the_pins_that_fit(
+    index: Index, tmp_path: Path, bases: list[dict[str, object]]
+) -> None:
+    lock(of(tmp_path, "alpha==1.0"))
+    changed = lock(of(tmp_path, "alpha", "beta"))
+    assert changed.changed
+    assert pins(changed) == {"alpha": "1.0", "beta": "1.0"}
+    assert [call["keep"] for call in bases] == [None, base()]
+
+
+def test_upgrades_are_of_everything_or_of_what_is_named(
+    index: Index, tmp_path: Path, bases: list[dict[str, object]]
+) -> None:
+    lock(of(tmp_path, "alpha==1.0"))
+    spec = of(tmp_path, "alpha", "beta")
+    lock(spec)
+    assert not lock(spec, upgrade_packages=("beta",)).changed
+    assert pins(lock(spec, upgrade_packages=("Alpha",))) == {"alpha": "2.0", "beta": "1.0"}
+    assert pins(lock(spec, upgrade=True)) == {"alpha": "2.0", "beta": "1.0"}
+    assert bases[-1]["keep"] is None
+    with pytest.raises(LockError, match="has no package gamma"):
+        lock(spec, upgrade_packages=("gamma",))
+
+
+def test_frozen_takes_what_fits_and_refuses_the_rest_with_what_changed(index: Index, tmp_path: Path) -> None:
+    spec = of(tmp_path, "alpha==1.0")
+    with pytest.raises(LockError, match=r"there is no lock .*--frozen"):
+        lock(spec, frozen=True)
+    lock(spec)
+    assert not lock(spec, frozen=True).changed
+    before = lock(spec).path.read_bytes()
+    with pytest.raises(LockError) as caught:
+        lock(of(tmp_path, "alpha==2.0", python="3.13"), frozen=True)
+    text = str(caught.value)
+    assert (
+        "out of date: Python was 3.11, is 3.13; requirement added: alpha==2.0; requirement removed: alpha==1.0"
+        in text
+    )
+    assert "builder lock" in caught.value.hint
+    with pytest.raises(LockError, match="--frozen forbids"):
+        lock(spec, frozen=True, upgrade=True)
+    assert lock(spec).path.read_bytes() == before
+
+
+def test_a_failure_leaves_the_present_lock_as_it_is(index: Index, tmp_path: Path) -> None:
+    locked = lock(of(tmp_path, "alpha"))
+    before = locked.path.read_bytes()
+    with pytest.raises(ResolveError):
+        lock(of(tmp_path, "alpha", "no-such-thing"))
+    assert locked.path.read_bytes() == before
+    assert [p.name for p in locked.path.parent.iterdir()] == [locked.path.name]
+
+
+def test_a_malformed_lock_is_never_overwritten(index: Index, tmp_path: Path) -> None:
+    path = lock(of(tmp_path, "alpha")).path
+    path.write_text("broken")
+    with pytest.raises(LockError, match="not valid TOML"):
+        lock(of(tmp_path, "beta"))
+    assert path.read_text() == "broken"
+
+
+def test_the_python_comes_from_the_command_the_app_the_settings_the_lock_or_this_machine(
+    index: Index, tmp_path: Path
+) -> None:
+    settings = Settings(python="3.13")
+    assert lock(of(tmp_path, local_python="3.9")).lock.python == "3.9"
+    assert lock(of(tmp_path, local_python="3.12")).lock.python == "3.9"
+    assert lock(of(tmp_path), settings).lock.python == "3.13"
+    assert lock(of(tmp_path, python="3.14"), settings).lock.python == "3.14"
+    assert lock(of(tmp_path, python="3.14"), settings, python="3.11").lock.python == "3.11"
+
+
+def test_the_architecture_comes_from_the_command_the_machine_type_or_the_lock(
+    index: Index, tmp_path: Path
+) -> None:
+    assert lock(of(tmp_path)).lock.architecture == "x86_64"
+    assert lock(of(tmp_path), architecture="aarch64").lock.architecture == "aarch64"
+    assert not lock(of(tmp_path)).changed
+    assert (
+        lock(of(tmp_path, machine_types=("GPU-GH200",)), architecture="x86_64").lock.architecture == "x86_64"
+    )
+    assert lock(of(tmp_path, machine_types=("GPU-GH200",))).lock.architecture == "aarch64"
+
+
+def test_a_server_joins_an_app_with_endpoints_and_the_sdk_a_fal_app(index: Index, tmp_path: Path) -> None:
+    assert runtime_requirements(of(tmp_path)) == ()
+    assert pins(lock(of(tmp_path, "alpha", endpoints=True))) == {
+        "alpha": "2.0",
+        "fastapi": "1.0",
+        "uvicorn": "1.0",
+    }
+    assert pins(lock(of(tmp_path, "alpha", kind="fal"))) == {"alpha": "2.0", "fal": "1.0"}
+    assert pins(lock(of(tmp_path, "alpha", endpoints=True), runtime=("beta",))) == {
+        "alpha": "2.0",
+        "beta": "1.0",
+    }
+
+
+def test_a_lock_becomes_portable_without_a_network_and_back_with_one(index: Index, tmp_path: Path) -> None:
+    spec = of(tmp_path, "alpha")
+    with_urls = lock(spec)
+    index.seen.clear()
+    portable = lock(spec, Settings(portable=True))
+    assert portable.changed
+    assert index.seen == []
+    assert index.root not in portable.path.read_text()
+    assert portable.lock.wheels[0].url is None
+    assert not lock(spec, Settings(portable=False), frozen=True).changed
+    back = lock(spec)
+    assert back.lock == with_urls.lock
+
+
+def test_a_present_lock_needs_no_secret(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = of(tmp_path, "--find-links", "http://me:${MY_TOKEN}@127.0.0.1:1/page", "alpha")
+    with pytest.raises(DeclarationError, match="MY_TOKEN"):
+        lock(spec)
+    spec = of(tmp_path, f"http://me:${{MY_TOKEN}}@127.0.0.1:{index.port}/files/alpha-1.0-py3-none-any.whl")
+    monkeypatch.setenv("MY_TOKEN", "canary-value")
+    locked = lock(spec)
+    assert "canary" not in locked.path.read_text()
+    monkeypatch.delenv("MY_TOKEN")
+    assert not lock(spec, frozen=True).changed
+
+
+def test_mirrors_and_suites_of_the_settings_reach_debians_part(
+    index: Index, tmp_path: Path, bases: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEB_TOKEN", "secret")
+    settings = Settings(
+        mirrors={"debian": "https://${DEB_TOKEN}@deb.example/debian"}, suites={"3.12": "trixie"}
+    )
+    lock(of(tmp_path, python="3.12", system_packages=("ffmpeg",)), settings)
+    (call,) = bases
+    assert call["mirrors"] == {"debian": "https://secret@deb.example/debian"}
+    assert call["extra_suites"] == {"3.12": "trixie"}
+    assert call["system_packages"] == ("ffmpeg",)
+    assert "secret" not in (tmp_path / "app/pylock.upscale.toml").read_text()
+
+
+def test_the_file_says_how_to_refresh_it(index: Index, tmp_path: Path) -> None:
+    locked = lock(of(tmp_path, "alpha"))
+    assert "builder lock app.py::Upscale --upgrade-package NAME" in locked.path.read_text()
+    assert read_lock(locked.path).lock == locked.lock

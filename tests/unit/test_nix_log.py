@@ -1,0 +1,103 @@
+import json
+
+from builder.errors import BuildError, ResolveError
+from builder.nix_log import Log, readable
+
+
+class Recorder:
+    def __init__(self):
+        self.seen = []
+
+    def counted(self, done, expected):
+        self.seen.append(("counted", done, expected))
+
+    def started(self, kind, name, key):
+        self.seen.append(("started", kind, name))
+
+    def progressed(self, key, done, expected):
+        self.seen.append(("progressed", done, expected))
+
+    def finished(self, key):
+        self.seen.append(("finished", key))
+
+
+def feed(*events):
+    reporter = Recorder()
+    log = Log(reporter)
+    for event in events:
+        log.line("@nix " + json.dumps(event) if isinstance(event, dict) else event)
+    return log, reporter.seen
+
+
+DRV = "/nix/store/abc-layer-numpy-2.0.drv"
+START = {"action": "start", "type": 105, "id": 7, "fields": [DRV, "", 1, 1], "text": "building"}
+
+
+def test_builds_are_reported_from_start_to_stop():
+    log, seen = feed(START, {"action": "stop", "id": 7})
+    assert seen == [("started", "build", "layer-numpy-2.0"), ("finished", 7)]
+    assert log.built == [DRV]
+
+
+def test_the_number_of_steps_left_comes_from_nix():
+    _, seen = feed(
+        {"action": "start", "type": 104, "id": 1},
+        {"action": "result", "type": 105, "id": 1, "fields": [3, 9, 2, 0]},
+    )
+    assert seen == [("counted", 3, 9)]
+
+
+def test_a_builders_own_error_is_what_the_user_reads():
+    log, _ = feed(
+        START,
+        {"action": "result", "type": 101, "id": 7, "fields": ["Traceback (most recent call last):"]},
+        {
+            "action": "result",
+            "type": 101,
+            "id": 7,
+            "fields": ["wheel.WheelError: numpy-2.0.whl: a/b has a wrong CRC"],
+        },
+        {
+            "action": "msg",
+            "level": 0,
+            "raw_msg": f"builder for '\x1b[35;1m{DRV}\x1b[0m' failed with exit code 1",
+        },
+    )
+    error = log.failure()
+    assert isinstance(error, BuildError)
+    assert str(error) == "layer-numpy-2.0: wheel.WheelError: numpy-2.0.whl: a/b has a wrong CRC"
+    assert DRV in error.hint
+
+
+def test_a_hash_mismatch_names_the_file_and_both_hashes():
+    log, _ = feed(
+        {
+            "action": "msg",
+            "level": 0,
+            "msg": "\x1b[31;1merror:\x1b[0m hash mismatch in fixed-output derivation "
+            "'/nix/store/abc-six-1.whl.drv':\n         specified: sha256-AAA=\n            got:    sha256-BBB=",
+        }
+    )
+    error = log.failure()
+    assert isinstance(error, ResolveError)
+    assert "six-1.whl" in str(error)
+    assert "expected sha256-AAA=, got sha256-BBB=" in str(error)
+
+
+def test_a_failed_download_names_the_url_and_says_that_work_is_kept():
+    log, _ = feed(
+        "error: unable to download 'https://host.example.org/six-1.whl': Could not resolve host (6)"
+    )
+    error = log.failure()
+    assert isinstance(error, ResolveError)
+    assert "https://host.example.org/six-1.whl" in str(error)
+    assert "kept" in error.hint
+
+
+def test_a_line_that_is_not_structured_is_kept_as_an_error():
+    log, _ = feed("error: \x1b[1mundefined variable\x1b[0m")
+    assert str(log.failure()) == "error: undefined variable"
+
+
+def test_a_store_path_reads_without_its_hash():
+    assert readable("/nix/store/abc-six-1.16-py3.whl.drv") == "six-1.16-py3.whl"

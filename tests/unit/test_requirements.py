@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+
+import pytest
+from index_server import make_wheel
+from lock_samples import app
+
+from builder.errors import DeclarationError
+from builder.requirements import Requirements, Step, declared_url, parse_requirements, parse_runtime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def parse(root: Path, *steps: tuple[str, ...], **env: str) -> Requirements:
+    return parse_requirements(app(root, *steps), env)
+
+
+def only(requirements: Requirements) -> Step:
+    (step,) = requirements.steps
+    return step
+
+
+def lines(step: Step) -> list[str]:
+    return [requirement.line for requirement in step.requirements]
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("torch==2.4.0", "torch==2.4.0"),
+        ("transformers >=4.47.2, <4.52.0", "transformers<4.52.0,>=4.47.2"),
+        ("Opencv_Python", "opencv-python"),
+        ("diffusers[torch]==0.32.2", "diffusers[torch]==0.32.2"),
+        ("triton==3.2.0; sys_platform == 'linux'", 'triton==3.2.0; sys_platform == "linux"'),
+        ("torch==2.6.0+cu124", "torch==2.6.0+cu124"),
+        (
+            "https://host.example/w/my_package-1.0.0-cp311-cp311-linux_x86_64.whl",
+            "my-package @ https://host.example/w/my_package-1.0.0-cp311-cp311-linux_x86_64.whl",
+        ),
+        (
+            "my.package[x]@https://host.example/my_package-1.0-py3-none-any.whl",
+            "my-package[x] @ https://host.example/my_package-1.0-py3-none-any.whl",
+        ),
+        (
+            "https://h.example/t-2.5%2Bcu124/scatter-2.1.2%2Bpt25-cp311-cp311-linux_x86_64.whl ; os_name=='posix'",
+            'scatter @ https://h.example/t-2.5%2Bcu124/scatter-2.1.2%2Bpt25-cp311-cp311-linux_x86_64.whl ; os_name == "posix"',
+        ),
+    ],
+)
+def test_every_form_of_a_requirement_becomes_a_line_for_the_resolver(
+    tmp_path: Path, word: str, line: str
+) -> None:
+    assert lines(only(parse(tmp_path, (word,)))) == [line]
+
+
+def test_a_wheel_named_by_path_is_looked_for_in_the_context_folder(tmp_path: Path) -> None:
+    path = make_wheel(tmp_path / "wheels dir", "tiny", "1.0")
+    (requirement,) = only(parse(tmp_path, ("./wheels dir/tiny-1.0-py3-none-any.whl",))).requirements
+    assert requirement.url == "file://" + str(path).replace(" ", "%20")
+    assert requirement.filename == path.name
+    with pytest.raises(DeclarationError, match=r"Upscale\.requirements\[0\].*does not exist"):
+        parse(tmp_path, ("./absent-1.0-py3-none-any.whl",))
+
+
+def test_options_hold_for_their_step_in_every_spelling(tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    step = only(
+        parse(
+            tmp_path,
+            (
+                "torch",
+                "--extra-index-url",
+                "https://a.example/simple",
+                "--extra-index-url=https://b.example/simple",
+                "-i",
+                "https://c.example/simple",
+                "-fhttps://d.example/page",
+                "--find-links",
+                "wheels",
+                "--pre",
+                "--only-binary",
+                ":all:",
+                "--no-binary=:none:",
+                "numpy",
+            ),
+        )
+    )
+    assert lines(step) == ["torch", "numpy"]
+    assert step.extra_index_urls == ("https://a.example/simple", "https://b.example/simple")
+    assert step.index_url == "https://c.example/simple"
+    assert step.find_links == ("https://d.example/page", f"file://{tmp_path}/wheels")
+    assert step.pre
+    assert step.has_options
+    assert "--extra-index-url=https://b.example/simple" in step.shown
+
+
+def test_steps_stay_apart_and_empty_ones_vanish(tmp_path: Path) -> None:
+    requirements = parse(tmp_path, ("setuptools", "wheel"), (), ("numpy",))
+    assert [lines(step) for step in requirements.steps] == [["setuptools", "wheel"], ["numpy"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("numpy", "numpy=1.0"), r"Upscale\.requirements\[1\] does not parse: 'numpy=1.0'"),
+        (("numpy", ""), r"requirements\[1\] is empty"),
+        (("-r", "req.txt"), r"requirements\[0\].*'-r' is not supported"),
+        (("--hash=sha256:00",), r"option '--hash=sha256:00' is not supported"),
+        (("--pre torch",), r"option '--pre torch' is not supported"),
+        (("torch", "--index-url"), r"requirements\[1\]: --index-url needs a value"),
+        (("--find-links", "absent"), r"neither a URL nor a folder"),
+        (("--no-binary", "numpy"), "build from source"),
+        (("git+https://host.example/r.git@v1",), "version control"),
+        (("x @ git+https://host.example/r.git@v1",), "version control"),
+        (("../shared[extra]",), "only wheels are supported yet"),
+        ((".",), "only wheels are supported yet"),
+        (("https://host.example/x-1.0.tar.gz",), "not the URL of a wheel"),
+        (("https://host.example/x-1.0.whl",), "Invalid wheel filename"),
+        (
+            ("numpy @ https://host.example/idna-3.0-py3-none-any.whl",),
+            "asks for numpy, but the file is a wheel of idna",
+        ),
+        (("https://host.example/a b-1-py3-none-any.whl",), "holds a space"),
+    ],
+)
+def test_what_is_not_understood_is_refused_with_its_place(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        parse(tmp_path, words)
+
+
+def test_a_place_has_the_step_when_there_are_several(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match=r"Upscale\.requirements\[1\]\[0\] does not parse"):
+        parse(tmp_path, ("numpy",), ("!",))
+
+
+def test_variables_are_replaced_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    word = "https://${TOKEN}@host.example/x-1.0-py3-none-any.whl"
+    requirements = parse(tmp_path, (word, "numpy==${NUMPY}"), TOKEN="canary-value", NUMPY="2.0")
+    first, second = only(requirements).requirements
+    assert first.line == "x @ https://canary-value@host.example/x-1.0-py3-none-any.whl"
+    assert first.shown == word
+    assert second.shown == "numpy==2.0"
+    assert requirements.secrets == ("canary-value",)
+    with pytest.raises(
+        DeclarationError, match=r"requirements\[0\].*variable TOKEN, which is not set"
+    ) as caught:
+        parse(tmp_path, (word,))
+    assert "export TOKEN=" in caught.value.hint
+
+
+def test_a_variable_that_is_not_set_does_not_matter_where_nothing_is_fetched(tmp_path: Path) -> None:
+    spec = app(tmp_path, ("https://${TOKEN}@host.example/x-1.0-py3-none-any.whl",))
+    without = parse_requirements(spec, {}, unset_ok=True).steps[0].canonical()
+    assert without == parse_requirements(spec, {"TOKEN": "canary-value"}).steps[0].canonical()
+    with pytest.raises(DeclarationError, match="NUMPY"):
+        parse_requirements(app(tmp_path, ("numpy==${NUMPY}",)), {}, unset_ok=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--extra-index-url", "https://me:canary@host.example/simple"),
+        ("-i", "https://canary@host.example/simple", "x"),
+        ("https://host.example/x-1.0-py3-none-any.whl?X-Signature=canary",),
+        ("https://host.example/${MY_TOKEN}/x-1.0-py3-none-any.whl",),
+        ("--find-links=https://me:${MY_TOKEN}@host.example/page",),
+    ],
+)
+def test_credentials_are_used_and_never_shown(tmp_path: Path, words: tuple[str, ...]) -> None:
+    requirements = parse(tmp_path, words, MY_TOKEN="canary")
+    step = only(requirements)
+    assert "canary" in " ".join([*step.urls, *lines(step)])
+    assert "canary" not in " ".join(step.canonical()) + repr(requirements)
+    assert "canary" in requirements.secrets
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "x y @ https://me:canary@host.example/x-1.0-py3-none-any.whl",
+        "https://me:canary@host.example/x.tar.gz",
+        "git+https://canary@host.example/r.git",
+        "--unknown=https://me:canary@host.example/",
+        "me @ https://me:canary@host.example/x-1.0-py3-none-any.whl ; nonsense",
+    ],
+)
+def test_an_error_about_a_url_masks_its_credentials(tmp_path: Path, word: str) -> None:
+    with pytest.raises(DeclarationError) as caught:
+        parse(tmp_path, (word,))
+    assert "canary" not in str(caught.value) + caught.value.hint
+    assert "host.example" in str(caught.value)
+
+
+def test_the_order_of_requirements_does_not_matter_and_that_of_options_does(tmp_path: Path) -> None:
+    one = only(parse(tmp_path, ("numpy", "Torch==1", "numpy"))).canonical()
+    assert one == only(parse(tmp_path, ("torch==1", "numpy"))).canonical()
+    two = ("--extra-index-url=https://a.example", "--extra-index-url=https://b.example")
+    assert only(parse(tmp_path, two)).canonical() != only(parse(tmp_path, two[::-1])).canonical()
+
+
+def test_the_url_an_app_gives_for_a_wheel_is_found_by_its_file_name(tmp_path: Path) -> None:
+    url = "https://me:canary@host.example/x-1.0%2Bcpu-py3-none-any.whl"
+    assert declared_url(parse(tmp_path, (url, "numpy")), "x-1.0+cpu-py3-none-any.whl") == url
+    assert declared_url(parse(tmp_path, (url,)), "y-1.0-py3-none-any.whl") is None
+
+
+def test_requirements_of_this_program_are_parsed_like_any_others() -> None:
+    assert [requirement.line for requirement in parse_runtime(("FastAPI", "uvicorn>=0.30"))] == [
+        "fastapi",
+        "uvicorn>=0.30",
+    ]
