@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:  # noqa: SIM105 - contextlib is slow to import
             stream.flush()
-        except Exception:  # noqa: BLE001, PERF203, S110 - closed or replaced by the app file
+        except Exception:  # noqa: BLE001, S110 - closed or replaced by the app file
             pass
     with open(fd, "w", encoding="utf-8") as out:
         json.dump(report, out)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +26,11 @@ class Result:
 
     Attributes:
         image: the image.
-        built: derivations that were built for it, downloads among them; 0 when it was there already.
-        out_link: the link that keeps it from garbage collection, or None.
+        steps: derivations that were built for it, downloads among them.
     """
 
     image: Image
-    built: int
-    out_link: Path | None
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,6 @@ class Plan:
         code: the staged folder of the app's files.
         library: the Nix library.
         runtime: the part of this package that goes into the image.
-        key: hex digest of all of these: an image with the same key is the same image.
     """
 
     spec: AppSpec
@@ -58,12 +52,6 @@ class Plan:
     code: nix.Added
     library: nix.Added
     runtime: nix.Added
-    key: str
-
-    @property
-    def serves(self) -> bool:
-        """Whether the running image listens on port 8080."""
-        return bool(self.spec.endpoints) or self.spec.kind == "fal"
 
 
 def _staged(path: Path, name: str) -> nix.Added:
@@ -96,7 +84,7 @@ def plan(spec: AppSpec, lock: Lock, lock_digest: str, settings: Settings) -> Ite
         folders = {name: Path(scratch, name) for name in ("app", "runtime", "nix")}
         for folder in folders.values():
             folder.mkdir()
-        code.stage(spec, folders["app"])
+        code.stage(code.Shipped.of(spec.model_dump()), folders["app"])
         _copy_files(image_modules(), folders["runtime"])
         library = resources.nix_library()
         _copy_files(
@@ -113,38 +101,7 @@ def plan(spec: AppSpec, lock: Lock, lock_digest: str, settings: Settings) -> Ite
             "library": _staged(folders["nix"], "builder-nix"),
             "runtime": _staged(folders["runtime"], "builder-runtime"),
         }
-        identity = [expression, nix.build_machine(), *(added.digest for added in staged.values())]
-        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-        yield Plan(spec=spec, lock=lock, expression=expression, key=key, **staged)
-
-
-class _Memory:
-    """Remembers which image a plan came to, so that an unchanged app needs no Nix."""
-
-    def __init__(self, cache: Path, key: str) -> None:
-        self._file = cache / "built" / f"{key}.json"
-
-    def recall(self) -> Image | None:
-        """The image, if the store still has it."""
-        try:
-            known = json.loads(self._file.read_bytes())
-            path = Path(known["path"])
-            return Image(**{**known, "path": path}) if (path / "index.json").exists() else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def keep(self, image: Image) -> None:
-        """Remember an image."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = self._file.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps({**asdict(image), "path": str(image.path)}))
-        scratch.replace(self._file)
-
-
-def _link(out_link: Path, image: Image) -> None:
-    if out_link.is_symlink() and out_link.readlink() == image.path:
-        return
-    nix.run("nix-store", "--realise", str(image.path), "--add-root", str(out_link), "--indirect")
+        yield Plan(spec=spec, lock=lock, expression=expression, **staged)
 
 
 def entry_expression(
@@ -202,8 +159,6 @@ class Steps:
 
 def dry_run(plan: Plan, settings: Settings, *, cache: Path, display: Display) -> Steps:
     """Find out what a build would do, and do none of it. Raises what `build` raises."""
-    if _Memory(cache, plan.key).recall():
-        return Steps((), ())
     entry = _prepare(plan, settings, cache=cache, display=display)
     pinned = {store.store_name(name) for name in _pinned_files(plan.lock)}
     names = [readable(path) for path in nix.would_build(entry)]
@@ -220,7 +175,7 @@ def _pinned_files(lock: Lock) -> Iterator[str]:
 
 
 def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None, display: Display) -> Result:
-    """Build the image, or find that it is there.
+    """Build the image.
 
     Args:
         plan: what to build.
@@ -234,17 +189,9 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         ResolveError: a file could not be had, or is not the one that is pinned.
         ToolError: Nix is missing or cannot be used.
     """
-    memory = _Memory(cache, plan.key)
-    image = memory.recall()
-    if image:
-        if out_link:
-            _link(out_link, image)
-        return Result(image, 0, out_link)
-
     entry = _prepare(plan, settings, cache=cache, display=display)
     display.stage(f"Building {plan.spec.name}")
     log = Log(display)
     path = nix.build(entry, log=log, out_link=out_link)
     image = read_image(plan.spec.name, Path(path))
-    memory.keep(image)
-    return Result(image, len(log.built), out_link)
+    return Result(image, len(log.built))

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from builder.models import AppSpec
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _ALWAYS_IGNORED = (r"\.pyc$", r"__pycache__(/|$)", r"(^|/)\.git(/|$)", r"\.DS_Store$")
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What an app says of the files it needs; see `builder.models.AppSpec` for the attributes."""
+
+    class_name: str
+    file: Path
+    app_files: tuple[str, ...] = ()
+    app_files_ignore: tuple[str, ...] = ()
+    app_files_context_dir: Path | None = None
+    local_python_modules: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(fields: Mapping[str, Any]) -> Shipped:
+        """Take it out of a declaration, as `builder.load.declare` returns it."""
+        return Shipped(**{name: fields[name] for name in Shipped.__dataclass_fields__ if name in fields})
 
 
 def _ignored(patterns: Iterable[str], where: str) -> Callable[[str], bool]:
@@ -51,23 +67,23 @@ def _tree(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _module(spec: AppSpec, name: str, index: int) -> Path:
-    for candidate in (spec.file.parent / name, spec.file.parent / f"{name}.py"):
+def _module(shipped: Shipped, name: str, index: int) -> Path:
+    for candidate in (shipped.file.parent / name, shipped.file.parent / f"{name}.py"):
         if candidate.exists():
             return candidate
     raise DeclarationError(
-        f"{spec.class_name}.local_python_modules[{index}]: no module {name!r} stands beside {spec.file}."
+        f"{shipped.class_name}.local_python_modules[{index}]: no module {name!r} stands beside {shipped.file}."
     )
 
 
-def files(spec: AppSpec) -> dict[str, Path]:
+def files(shipped: Shipped) -> dict[str, Path]:
     """Every file that goes into /app: its path there, and where it is.
 
     Raises:
         DeclarationError: a named file is missing, lies outside its folder, or a pattern is malformed.
     """
-    found = {spec.file.name: spec.file}
-    ignored = _ignored(spec.app_files_ignore, spec.class_name)
+    found = {shipped.file.name: shipped.file}
+    ignored = _ignored(shipped.app_files_ignore, shipped.class_name)
 
     def take(root: Path, base: Path) -> None:
         for path in _tree(root):
@@ -75,21 +91,21 @@ def files(spec: AppSpec) -> dict[str, Path]:
             if not ignored(name):
                 found[name] = path
 
-    context = spec.app_files_context_dir or spec.file.parent
-    for index, name in enumerate(spec.app_files):
-        take(_inside(context, name, f"{spec.class_name}.app_files[{index}]"), context)
-    for index, name in enumerate(spec.local_python_modules):
-        take(_module(spec, name, index), spec.file.parent)
+    context = shipped.app_files_context_dir or shipped.file.parent
+    for index, name in enumerate(shipped.app_files):
+        take(_inside(context, name, f"{shipped.class_name}.app_files[{index}]"), context)
+    for index, name in enumerate(shipped.local_python_modules):
+        take(_module(shipped, name, index), shipped.file.parent)
     return found
 
 
-def stage(spec: AppSpec, folder: Path) -> None:
+def stage(shipped: Shipped, folder: Path) -> None:
     """Copy the app's files into an empty folder, executable bits kept.
 
     Raises:
         DeclarationError: see `files`.
     """
-    for name, path in files(spec).items():
+    for name, path in files(shipped).items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target, follow_symlinks=True)

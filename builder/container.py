@@ -141,12 +141,17 @@ def _podman_runtime(podman: str) -> tuple[str, ...]:
 
 
 def _podman_limits() -> tuple[str, ...]:
-    """The limits of this process.
+    """Limits that a process without CAP_SYS_RESOURCE may set.
 
-    Podman's defaults for root may lie above what the machine allows, and then no container starts.
+    Podman's defaults for root may lie above what the machine allows, and then no container starts. Its own limit of
+    processes is 32768 from its start on.
     """
     words = []
-    for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-        soft, hard = resource.getrlimit(number)
+    for name, number, most in (
+        ("nofile", resource.RLIMIT_NOFILE, 1 << 20),
+        ("nproc", resource.RLIMIT_NPROC, 1 << 15),
+    ):
+        allowed = [most if value == resource.RLIM_INFINITY else value for value in resource.getrlimit(number)]
+        soft, hard = (min(value, most) for value in allowed)
         words += ["--ulimit", f"{name}={soft}:{hard}"]
     return tuple(words)

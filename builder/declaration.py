@@ -162,7 +162,7 @@ def _patterns(value: object, where: str, base: Path) -> tuple[str, ...]:
     for index, item in enumerate(items):
         try:
             re.compile(item)
-        except re.error as error:  # noqa: PERF203 - the index is part of the message
+        except re.error as error:
             raise DeclarationError(
                 f"{where}[{index}]: {item!r} is not a regular expression: {error}"
             ) from None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from builder.credentials import Credentials
-from builder.errors import ResolveError
+from builder.errors import DeclarationError, ResolveError
 from builder.fetch import Session, download, public_url
-from builder.machine_config import machine_config
+from builder.local_index import local_path
+from builder.machine_config import machine_config, without_name
 from builder.requirements import Requirements, Step, declared_url
 from builder.tags import Target
-from builder.uvtool import Indexes, Query, UvError, compile_pins, local_path
+from builder.uvtool import Indexes, Query, UvError, compile_pins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -71,6 +73,11 @@ class Finder:
             Indexes.of(step, settings, self.machine)
             for step in dict.fromkeys((Step(), *self._option_steps()))
         ]
+        # By name, what the extra indexes hold that are folders of this machine.
+        self.local_files: dict[str, list[Path]] = {}
+        for link in dict.fromkeys(link for indexes in self.indexes for link in indexes.links):
+            if link.url.startswith("file:"):
+                self.local_files.setdefault(link.filename, []).append(local_path(link.url))
         self.session = Session(
             Credentials.of(url for indexes in self.indexes for url in indexes.urls),
             cert=self.machine.cert,
@@ -93,6 +100,7 @@ class Finder:
 
         Raises:
             ResolveError: a wheel is nowhere; the message names it and its hash.
+            DeclarationError: a wheel needs a credential whose variable is not set.
         """
         wheels = [wheel for wheel in self.lock.wheels if wanted is None or wheel.sha256 in wanted]
         found: dict[str, Source] = {}
@@ -118,10 +126,13 @@ class Finder:
                 found[wheel.sha256] = source
                 rest.remove(wheel)
         if rest:
+            unset = _unset(url for indexes in self.indexes for url in indexes.urls)
             names = "\n".join(f"  {wheel.filename} sha256 {wheel.sha256}" for wheel in rest)
             raise ResolveError(
                 f"{len(rest)} locked files are neither on this machine nor on a configured index:\n{names}",
-                hint="Configure uv or pip for the index that has them, or lock anew: "
+                hint=f"Set {', '.join(unset)}, which the app's index URLs name, and build again."
+                if unset
+                else "Configure uv or pip for the index that has them, or lock anew: "
                 "builder lock --upgrade-package NAME",
             )
         return found
@@ -158,6 +169,7 @@ class Finder:
             candidates += [
                 local_path(url) / wheel.filename for url in indexes.find_links if url.startswith("file:")
             ]
+        candidates += self.local_files.get(wheel.filename, ())
         return next((Source(path=path) for path in candidates if _has_hash(path, wheel)), None)
 
     def _declared(self, wheel: Wheel, gone: Collection[str]) -> Source | None:
@@ -171,6 +183,11 @@ class Finder:
         if url.startswith("file:"):
             return Source(path=local_path(url)) if _has_hash(local_path(url), wheel) else None
         url = url.partition("#")[0]
+        if unset := _unset((url, *(self.session.credentials.find(url) or ()))):
+            raise DeclarationError(
+                f"{wheel.filename} has to be fetched, which needs the environment variable {unset[0]}: it is not set",
+                hint=f"Set it where you build: export {unset[0]}=...",
+            )
         public = public_url(url, self.session)
         return Source(url=public) if public else Source(private_url=url)
 
@@ -178,16 +195,21 @@ class Finder:
         """As configured, then each index by itself: of two that have a version uv shows one's files."""
         yield from self.indexes
         for url in dict.fromkeys(url for indexes in self.indexes for url in indexes.extra):
-            yield replace(
-                self.indexes[0], default=url.rpartition("=")[2] if "=" in url.split("/")[0] else url, extra=()
-            )
+            yield replace(self.indexes[0], default=without_name(url), extra=())
         if self.indexes[0].extra:
             yield replace(self.indexes[0], extra=())
 
     def _on(self, indexes: Indexes, wheels: Iterable[Wheel]) -> dict[str, Source]:
         """What these indexes offer of the wheels."""
-        # No constraint of the machine's counts: what is asked for is pinned already.
-        indexes = replace(indexes, constraints=())
+        # No constraint of the machine's counts: what is asked for is pinned already. An index whose credentials
+        # are not here is left out; `locate` says so when that matters.
+        indexes = replace(
+            indexes,
+            constraints=(),
+            default=None if indexes.default and _unset((indexes.default,)) else indexes.default,
+            extra=tuple(url for url in indexes.extra if not _unset((url,))),
+            find_links=tuple(url for url in indexes.find_links if not _unset((url,))),
+        )
         pinned = {(wheel.name, wheel.version): wheel for wheel in wheels}
         lines = tuple(f"{name}=={version}" for name, version in pinned)
         found: dict[str, Source] = {}
@@ -213,6 +235,11 @@ class Finder:
                     if source is not None:
                         found[wheel.sha256] = source
         return found
+
+
+def _unset(texts: Iterable[str]) -> list[str]:
+    """The variables that are named and were not replaced, since they are not set (`parse_requirements`)."""
+    return sorted({name for text in texts for name in re.findall(r"\$\{([A-Z0-9_]+)\}", text)})
 
 
 def _has_hash(path: Path, wheel: Wheel) -> bool:

@@ -40,7 +40,21 @@ def load(
     cwd: Path | None = None,
     timeout: float = 120.0,
 ) -> AppSpec:
-    """Load an app's declaration.
+    """Load an app's declaration; see `declare` for the arguments and errors."""
+    fields = declare(target, interpreter=interpreter, cwd=cwd, timeout=timeout)
+    from builder.models import AppSpec
+
+    return AppSpec(**fields)
+
+
+def declare(
+    target: str,
+    *,
+    interpreter: str | None = None,
+    cwd: Path | None = None,
+    timeout: float = 120.0,
+) -> dict[str, Any]:
+    """Load an app's declaration as plain values: the fields of an AppSpec.
 
     The app file is executed, all of its top level, with its folder on sys.path; what it prints goes to this
     process's standard error.
@@ -68,7 +82,7 @@ def load(
         )
     if "failure" in report:
         raise _failure(found, report)
-    return _spec(found, report)
+    return _fields(found, report)
 
 
 def find_interpreter(target: Target, interpreter: str | None, *, cwd: Path) -> str:
@@ -170,9 +184,6 @@ def _run(
         timer.daemon = True
         timer.start()
         try:
-            # The models are slow to import: done while the child works.
-            import builder.models  # noqa: F401
-
             code = process.wait()
         finally:
             timer.cancel()
@@ -277,9 +288,7 @@ def _no_app(target: Target, report: dict[str, Any]) -> DeclarationError:
     return DeclarationError(what, hint=(listed + near(wanted, [*apps, *imported])).strip())
 
 
-def _spec(target: Target, report: dict[str, Any]) -> AppSpec:
-    from builder.models import AppSpec, Endpoint
-
+def _fields(target: Target, report: dict[str, Any]) -> dict[str, Any]:
     file, cls = target.file, report["class"]
     if report["container"]:
         raise DeclarationError(
@@ -298,25 +307,21 @@ def _spec(target: Target, report: dict[str, Any]) -> AppSpec:
         declared = {**declared, **table} if target.table == "builder" else {**table, **declared}
         labels |= platform
     shown = {key: text for key, value in labels.items() if (text := label(value)) is not None}
-    fields = {
+    return {
+        "name": target.name or _name(target, report),
+        "class_name": cls,
+        "file": file,
+        "root": target.root,
+        "kind": report["kind"],
+        "local_python": report["python"],
+        "endpoints": tuple(
+            {"method": method, "path": path} for method, path in _endpoints(target, report["endpoints"], cls)
+        ),
+        "labels": dict(sorted(shown.items())),
         "requirements_context_dir": file.parent,
         "app_files_ignore": tuple(App.app_files_ignore),
         **{key: value for key, value in declared.items() if value is not None},
     }
-    return AppSpec(
-        name=target.name or _name(target, report),
-        class_name=cls,
-        file=file,
-        root=target.root,
-        kind=report["kind"],
-        local_python=report["python"],
-        endpoints=tuple(
-            Endpoint(method=method, path=path)
-            for method, path in _endpoints(target, report["endpoints"], cls)
-        ),
-        labels=dict(sorted(shown.items())),
-        **fields,
-    )
 
 
 def _name(target: Target, report: dict[str, Any]) -> str:

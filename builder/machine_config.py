@@ -86,7 +86,7 @@ def machine_config(folder: Path, environ: Mapping[str, str] | None = None) -> Ma
         # pip looks at all of its indexes alike, which lets a stranger's package on a public index pass for a
         # private one. uv's default stops at the first index that has the name. But an index that is a folder
         # of this machine is no stranger's, and it usually holds a part of what the public one has: stopping
-        # there finds too little.
+        # there finds too little. (Most such folders do not get that far: builder.local_index reads them.)
         if extra and all(is_local(url) for url in extra):
             strategy = "unsafe-best-match"
     if not links and "find-links" not in own:
@@ -110,7 +110,7 @@ def machine_config(folder: Path, environ: Mapping[str, str] | None = None) -> Ma
 
 def is_local(url: str) -> bool:
     """Whether an index or a page of links is a folder of this machine."""
-    url = _without_name(url)
+    url = without_name(url)
     return url.startswith("file:") or "://" not in url
 
 
@@ -125,7 +125,8 @@ def as_url(location: str, folder: Path) -> str:
     return "file://" + quote(str(folder / path))
 
 
-def _without_name(url: str) -> str:
+def without_name(url: str) -> str:
+    """An index's URL without the name that uv lets stand before it (`NAME=URL`)."""
     name, equals, rest = url.partition("=")
     return rest if equals and "/" not in name and ":" not in name else url
 

@@ -212,6 +212,16 @@ def _named(added: Added, name: Path) -> Path:
     return name
 
 
+def keep(path: Path, out_link: Path) -> None:
+    """Link to a store path, so that garbage collection leaves it.
+
+    Raises:
+        ToolError, BuildError: see `run`.
+    """
+    if not (out_link.is_symlink() and out_link.readlink() == path):
+        run("nix-store", "--realise", str(path), "--add-root", str(out_link), "--indirect")
+
+
 def pure_path(added: Added) -> str:
     """A Nix expression for a path of the store that evaluates pure: by name and hash."""
     return (

@@ -54,6 +54,10 @@ class Display:
                 self._progress.remove_task(self._stage)
             self._stage = self._progress.add_task(f"[bold]{text}", total=None, amount="")
 
+    def note(self, text: str) -> None:
+        """Tell the user something worth knowing although nothing failed; said with and without a terminal."""
+        print(f"note: {text}", file=sys.stderr)
+
     def counted(self, done: int, expected: int) -> None:
         """So many steps of the stage are done, of those that are known of now."""
         if self._progress and self._stage is not None and expected:

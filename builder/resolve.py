@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import re
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -14,6 +11,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from builder.credentials import Credentials
 from builder.errors import ResolveError
 from builder.fetch import Session, hash_of
+from builder.local_index import Link
 from builder.machine_config import machine_config
 from builder.models import Wheel
 from builder.redact import redact, strip_url
@@ -21,7 +19,8 @@ from builder.requirements import Step
 from builder.uvtool import Candidate, File, Indexes, Query, UvError, compile_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from builder.machine_config import MachineConfig
     from builder.requirements import Requirement, Requirements
@@ -187,20 +186,20 @@ class _Solver:
         session = Session(
             Credentials.of(indexes.urls), cert=indexes.cert, insecure_hosts=indexes.insecure_hosts
         )
-        with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
-            if self.files:
-                page = Path(scratch, "earlier.html")
-                page.write_text(_page(self.files, self.chosen), "utf-8")
-                indexes = replace(indexes, find_links=(*indexes.find_links, page.as_uri()))
-            try:
-                candidates = compile_pins(query, question.target, indexes, question.folder)
-            except UvError as error:
-                raise _explain(error, place, question, indexes) from error
+        earlier = tuple(
+            Link(self.chosen[name].filename, f"{url}#sha256={self.chosen[name].sha256}")
+            for name, url in sorted(self.files.items())
+        )
+        indexes = replace(indexes, links=(*indexes.links, *earlier))
+        try:
+            candidates = compile_pins(query, question.target, indexes, question.folder)
+        except UvError as error:
+            raise _explain(error, place, question, indexes) from error
         for candidate in candidates:
             file = choose(candidate, question.target, kept.get(candidate.name))
             self.chosen[candidate.name] = self._pin(candidate, file, kept.get(candidate.name), session)
             # With its credentials: the next step may be given other indexes.
-            self.files[candidate.name] = session.credentials.embed(file.url)
+            self.files[candidate.name] = session.credentials.embed(file.url).partition("#")[0]
 
     def _pin(self, candidate: Candidate, file: File, kept: Wheel | None, session: Session) -> Wheel:
         sha256, size = file.sha256, file.size
@@ -235,26 +234,16 @@ def choose(candidate: Candidate, target: Target, kept: Wheel | None = None) -> F
         except InvalidWheelFilename:
             continue
         if rank is not None:
-            if kept is not None and file.sha256 == kept.sha256:
-                return file
-            ranked.append((rank, file.filename, file))
+            # Pinned ones before all others. Of one file in two places, the place that others can reach as well.
+            pinned = kept is not None and file.sha256 == kept.sha256
+            ranked.append((not pinned, rank, file.filename, file.url.startswith("file:"), file))
     if not ranked:
         raise ResolveError(
             f"{candidate.name} {candidate.version} has no wheel for {target}; it has: "
             + _some(file.filename for file in candidate.files),
             hint="Ask for a version that has one, or for another Python (python_version).",
         )
-    return min(ranked, key=lambda entry: entry[:2])[2]
-
-
-def _page(files: Mapping[str, str], chosen: Mapping[str, Wheel]) -> str:
-    """A page of links (the form of a find-links page) to what earlier steps chose."""
-    links = (
-        f'<a href="{html.escape(url.partition("#")[0])}#sha256={chosen[name].sha256}">'
-        f"{html.escape(chosen[name].filename)}</a>"
-        for name, url in sorted(files.items())
-    )
-    return "<!DOCTYPE html><html><body>\n" + "\n".join(links) + "\n</body></html>\n"
+    return min(ranked, key=lambda entry: entry[:-1])[-1]
 
 
 def _some(filenames: Iterable[str]) -> str:
@@ -273,11 +262,11 @@ def _explain(error: UvError, place: str, question: Question, indexes: Indexes) -
     explanation = re.sub(r"(?m)^ {1,9}", "", text.partition("\n")[2]).removeprefix("cause: ")
     explanation = re.sub(r"(?m)^hint: Wheels are required for .*$", "", explanation).strip()
     message = f"{place}the requirements have no solution for {question.target}:\n{explanation}"
-    missing = _NO_WHEEL.findall(text) + [
-        (name, "") for name in re.findall(r"Wheels are required for `([^`]+)`", text)
-    ]
+    missing = dict.fromkeys(re.findall(r"Wheels are required for `([^`]+)`", text), "") | dict(
+        _NO_WHEEL.findall(text)
+    )
     if missing:
-        offered = [_offered(name, version, question, indexes) for name, version in dict(missing).items()]
+        offered = [_offered(name, version, question, indexes) for name, version in missing.items()]
         message += "\n" + "\n".join(offered)
         return ResolveError(
             message,
@@ -304,7 +293,7 @@ def _offered(name: str, version: str, question: Question, indexes: Indexes) -> s
             continue
         names = [file.filename for candidate in found for file in candidate.files if candidate.name == name]
         arch = question.target.architecture
-        near = [n for n in names if arch in n or n.endswith("-any.whl")] or names
+        near = [n for n in names if ("linux" in n and arch in n) or n.endswith("-any.whl")] or names
         if near:
             versions = {str(parse_wheel_filename(n)[1]) for n in near}
             return f"{name} {', '.join(sorted(versions))} has these wheels: {_some(near)}"

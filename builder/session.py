@@ -1,17 +1,19 @@
-"""What each command does first: load the target, read the settings, get the lock."""
+"""What the commands have in common: load the app, get its lock, build its image."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from builder.load import load
+from builder import nix
+from builder.load import declare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from builder.layout import Image
     from builder.models import AppSpec, Architecture, Lock
     from builder.progress import Display
     from builder.settings import Settings
@@ -20,6 +22,25 @@ if TYPE_CHECKING:
 def cache_folder() -> Path:
     """Where this program keeps what it can do without (XDG base directory specification)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "builder"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        target: the app, as typed.
+        interpreter: the Python that loads the app file; None to choose one.
+        architecture: the image's; None for what the machine type or the present lock says.
+        python: the image's Python ("3.11"); None for what is declared.
+        frozen: refuse to write the lock.
+    """
+
+    target: str
+    interpreter: str | None = None
+    architecture: Architecture | None = None
+    python: str | None = None
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +58,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Locked:
-    """An app with its lock.
+    """An app's lock.
 
     Attributes:
         lock: the lock.
@@ -52,20 +73,47 @@ class Locked:
     changed: bool
 
 
-def load_app(target: str, *, interpreter: str | None) -> Loaded:
-    """Load a target and its project's settings."""
+@dataclass(frozen=True)
+class Built:
+    """An app's image.
+
+    Attributes:
+        image: the image.
+        steps: derivations built for it, downloads among them; 0 when it was there already.
+        out_link: the link that keeps it from garbage collection, or None.
+        lock: the lock file.
+        lock_digest: its digest, `sha256:<hex>`.
+        secrets: names of the environment variables that the running app gets.
+        serves: whether the running app listens on port 8080.
+    """
+
+    image: Image
+    steps: int
+    out_link: Path | None
+    lock: Path
+    lock_digest: str
+    secrets: tuple[str, ...]
+    serves: bool
+
+
+def load_app(request: Request) -> Loaded:
+    """Load a target and its project's settings. Raises what `builder.load.declare` and `read_settings` raise."""
+    return _loaded(declare(request.target, interpreter=request.interpreter))
+
+
+def _loaded(fields: dict[str, Any]) -> Loaded:
+    # The models and what reads them are slow to import, and an unchanged app needs neither.
+    from builder.models import AppSpec
     from builder.settings import read_settings
 
-    spec = load(target, interpreter=interpreter)
+    spec = AppSpec(**fields)
     return Loaded(spec, read_settings(spec.root))
 
 
 def lock_app(
     app: Loaded,
+    request: Request,
     *,
-    architecture: Architecture | None,
-    python: str | None,
-    frozen: bool,
     display: Display,
     upgrade: bool = False,
     upgrade_packages: Sequence[str] = (),
@@ -74,9 +122,7 @@ def lock_app(
 
     Args:
         app: the app.
-        architecture: the image's; None for what the machine type or the present lock says.
-        python: the image's Python ("3.11"); None for what is declared.
-        frozen: refuse instead of writing.
+        request: what was asked for.
         display: shows what goes on.
         upgrade: choose every version anew.
         upgrade_packages: names of packages to choose anew.
@@ -86,16 +132,63 @@ def lock_app(
     """
     from builder.lock import lock_digest
     from builder.locking import ensure_lock
+    from builder.runtime_files import runtime_requirements
 
     lock, path, changed = ensure_lock(
         app.spec,
         app.settings,
-        architecture=architecture,
-        python=python,
+        architecture=request.architecture,
+        python=request.python,
         upgrade=upgrade,
         upgrade_packages=upgrade_packages,
-        frozen=frozen,
+        frozen=request.frozen,
         cache=cache_folder(),
+        runtime=runtime_requirements(app.spec),
         report=display.stage,
+        note=display.note,
     )
     return Locked(lock, path, lock_digest(path), changed)
+
+
+def build_app(request: Request, *, out_link: Path | None, link: bool, display: Display) -> Built:
+    """Load, lock and build an app, or find that all of it was done before.
+
+    Args:
+        request: what was asked for.
+        out_link: where to put a link to the image; None for `result-<app>`.
+        link: whether to put one at all.
+        display: shows what goes on.
+
+    Raises:
+        BuilderError: any of the stages failed; see `builder.errors`.
+    """
+    from builder.memory import Memory, key
+
+    fields = declare(request.target, interpreter=request.interpreter)
+    options = (request.python, request.architecture)
+    target = (out_link or Path(f"result-{fields['name']}")) if link else None
+    steps = 0
+    known = Memory(cache_folder(), key(fields, options)).recall()
+    if known:
+        image, digest = known
+        if target:
+            nix.keep(image.path, target)
+    else:
+        from builder import build
+
+        app = _loaded(fields)
+        locked = lock_app(app, request, display=display)
+        with build.plan(app.spec, locked.lock, locked.digest, app.settings) as plan:
+            result = build.build(plan, app.settings, cache=cache_folder(), out_link=target, display=display)
+        image, digest, steps = result.image, locked.digest, result.steps
+        # The lock may be new: what is remembered is what the next run will find.
+        Memory(cache_folder(), key(fields, options)).keep(image, digest)
+    return Built(
+        image=image,
+        steps=steps,
+        out_link=target,
+        lock=fields["root"] / f"pylock.{fields['name']}.toml",
+        lock_digest=digest,
+        secrets=tuple(fields.get("secrets", ())),
+        serves=bool(fields["endpoints"]) or fields["kind"] == "fal",
+    )

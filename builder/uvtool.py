@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from builder.errors import ResolveError, ToolError
-from builder.machine_config import is_local
+from builder.local_index import Link, links_page, local_path, read_local_index
+from builder.machine_config import is_local, without_name
 from builder.redact import redact, url_secrets
 from builder.settings import expand
 
@@ -92,6 +93,7 @@ class Indexes:
         default: URL that replaces the default index, or None for uv's own choice.
         extra: further indexes, first ones first.
         find_links: pages and folders of files, as URLs.
+        links: single files, among them those of extra indexes that are folders of this machine.
         constraints: constraint files.
         strategy: uv's --index-strategy, or None for uv's own choice.
         insecure_hosts: hosts whose certificates are not checked.
@@ -101,6 +103,7 @@ class Indexes:
     default: str | None = field(default=None, repr=False)
     extra: tuple[str, ...] = field(default=(), repr=False)
     find_links: tuple[str, ...] = field(default=(), repr=False)
+    links: tuple[Link, ...] = field(default=(), repr=False)
     constraints: tuple[Path, ...] = ()
     strategy: IndexStrategy | None = None
     insecure_hosts: tuple[str, ...] = ()
@@ -110,17 +113,25 @@ class Indexes:
     def of(cls, step: Step, settings: Settings, machine: MachineConfig) -> Indexes:
         """Combine what is said in three places, as pip combines its command line with its configuration."""
         mirror = settings.mirrors.get("index")
-        strategy = settings.index_strategy or machine.strategy
-        if settings.index_strategy is None and not all(is_local(url) for url in step.extra_index_urls):
-            # The machine may mix its own folders with the default index; an index from elsewhere changes
-            # that.
-            strategy = None
+        extra: list[str] = []
+        links: list[Link] = []
+        for url in (*step.extra_index_urls, *machine.extra_indexes):
+            local = read_local_index(without_name(url)) if is_local(url) else None
+            if local is None:
+                extra.append(url)
+            else:
+                links += local
+        strategy = settings.index_strategy
+        if strategy is None and extra and all(is_local(url) for url in extra):
+            # The machine may mix its own folders with the default index; an index from elsewhere changes that.
+            strategy = machine.strategy
         return cls(
             default=step.index_url
             or (expand(mirror, "tool.builder.mirrors.index") if mirror else None)
             or machine.default_index,
-            extra=(*step.extra_index_urls, *machine.extra_indexes),
+            extra=tuple(extra),
             find_links=(*step.find_links, *machine.find_links),
+            links=tuple(links),
             constraints=machine.constraints,
             strategy=strategy,
             insecure_hosts=machine.insecure_hosts,
@@ -264,6 +275,11 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
             constraints = Path(scratch, "constraints.txt")
             constraints.write_text("\n".join(query.constraints) + "\n", "utf-8")
             command += ["--constraints", str(constraints)]
+        env = indexes.environment()
+        if indexes.links:
+            page = Path(scratch, "links.html")
+            page.write_text(links_page(indexes.links), "utf-8")
+            env["UV_FIND_LINKS"] = ",".join((*indexes.find_links, page.as_uri()))
         for name in query.upgrade:
             command += ["--upgrade-package", name]
         command += ["--upgrade"] if query.upgrade_all else []
@@ -274,7 +290,7 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
             run = subprocess.run(
                 command,
                 input="\n".join(query.lines) + "\n",
-                env=indexes.environment(),
+                env=env,
                 cwd=folder,
                 capture_output=True,
                 text=True,
@@ -334,8 +350,3 @@ def _file(entry: dict[str, Any], folder: Path) -> File:
         sha256=sha256.lower() if isinstance(sha256, str) else None,
         size=size,
     )
-
-
-def local_path(url: str) -> Path:
-    """The path of a file URL."""
-    return Path(unquote(urlsplit(url).path))

@@ -14,7 +14,8 @@ rec {
   # `busybox` is a folder with a static busybox for the machine that builds; `architecture` is the packages'. The
   # result knows its `architecture` and `pythonVersion`.
   #
-  # Type: rootfs :: { name :: String, busybox :: Derivation, debs :: [Derivation], architecture, pythonVersion :: String } -> Derivation
+  # Type: rootfs ::
+  #   { name, architecture, pythonVersion :: String, busybox :: Derivation, debs :: [Derivation] } -> Derivation
   #
   # Example:
   #   rootfs {
@@ -85,7 +86,8 @@ rec {
   # The layer of a root, with the bytecode of its standard library and a library cache for the loader. `below` is a
   # root whose layer it stands upon: then only what differs is in it.
   #
-  # Type: baseLayer :: { toolchain, rootfs, below :: Derivation or null, bytecode :: Bool, chunkSize :: Int or null } -> Derivation
+  # Type: baseLayer ::
+  #   { toolchain :: AttrSet, rootfs, below :: Derivation, bytecode :: Bool, chunkSize :: Int } -> Derivation
   #
   # Example:
   #   baseLayer { inherit toolchain rootfs; }
@@ -104,9 +106,11 @@ rec {
       pythonVersion ? rootfs.pythonVersion,
     }:
     toolchain.run {
-      name = "layer-${
-        if below == null then "base" else "packages"
-      }-python${pythonVersion}-${architecture}";
+      name =
+        let
+          kind = if below == null then "base" else "packages";
+        in
+        "layer-${kind}-python${pythonVersion}-${architecture}";
       script = "base_layer";
       spec = {
         root = "${rootfs}";

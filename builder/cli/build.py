@@ -9,40 +9,59 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from builder import session
 from builder.cli import options
+from builder.session import Request
 
 if TYPE_CHECKING:
-    from builder.build import Result
-    from builder.session import Locked
+    from builder.session import Built
 
 
-def summary(result: Result, locked: Locked) -> dict[str, Any]:
+def _summary(built: Built) -> dict[str, Any]:
     """What `--json` prints; keys are added over time, never changed."""
-    image = result.image
+    image = built.image
     return {
         "name": image.name,
         "digest": image.digest,
         "image_id": image.config_digest,
         "path": str(image.path),
-        "out_link": str(result.out_link) if result.out_link else None,
+        "out_link": str(built.out_link) if built.out_link else None,
         "size": image.size,
         "layers": image.layers,
-        "lock": str(locked.path),
-        "lock_digest": locked.digest,
-        "built": result.built,
+        "lock": str(built.lock),
+        "lock_digest": built.lock_digest,
+        "built": built.steps,
     }
 
 
-def _show(result: Result, target: str, seconds: float) -> None:
-    image = result.image
-    state = f"built in {seconds:.1f} s" if result.built else "unchanged"
-    where = result.out_link or image.path
+def _show(built: Built, target: str, seconds: float) -> None:
+    image = built.image
+    state = f"built in {seconds:.1f} s" if built.steps else "unchanged"
+    where = built.out_link or image.path
+    publish = "-p 8080:8080 " if built.serves else ""
     click.echo(f"{click.style(image.name, bold=True)}: {state}")
     click.echo(f"  digest  {image.digest}")
     click.echo(f"  size    {image.size / 1e6:.1f} MB in {image.layers} layers")
     click.echo(f"  image   {where}")
     click.echo(f"  run it  builder run {target}")
-    click.echo(f"          podman run --rm -p 8080:8080 oci:{where}:latest")
+    click.echo(f"          podman run --rm {publish}oci:{where}:latest")
+
+
+def _plan(request: Request, *, as_json: bool) -> None:
+    """Say what a build would do."""
+    from builder import build as stage
+    from builder.progress import Display
+
+    with Display() as display:
+        app = session.load_app(request)
+        locked = session.lock_app(app, request, display=display)
+        with stage.plan(app.spec, locked.lock, locked.digest, app.settings) as plan:
+            steps = stage.dry_run(plan, app.settings, cache=session.cache_folder(), display=display)
+    if as_json:
+        click.echo(json.dumps({"name": app.spec.name, "fetch": steps.fetch, "build": steps.build}))
+        return
+    for kind, names in (("fetch", steps.fetch), ("build", steps.build)):
+        click.echo(f"{len(names)} to {kind}" + "".join(f"\n  {name}" for name in names))
 
 
 @click.command()
@@ -65,33 +84,22 @@ def build(
     as_json: bool,
 ) -> None:
     """Build TARGET's image, locking its requirements first where that is needed."""
-    from builder import build as stage
     from builder.progress import Display
-    from builder.session import cache_folder, load_app, lock_app
 
     started = time.monotonic()
-    with Display() as display:
-        app = load_app(target, interpreter=interpreter)
-        locked = lock_app(
-            app,
-            architecture=options.architecture(platform),
-            python=python,
-            frozen=frozen or dry_run,
-            display=display,
-        )
-        with stage.plan(app.spec, locked.lock, locked.digest, app.settings) as plan:
-            if dry_run:
-                steps = stage.dry_run(plan, app.settings, cache=cache_folder(), display=display)
-            else:
-                link = None if no_link else out_link or Path(f"result-{app.spec.name}")
-                result = stage.build(plan, app.settings, cache=cache_folder(), out_link=link, display=display)
+    request = Request(
+        target=target,
+        interpreter=interpreter,
+        architecture=options.architecture(platform),
+        python=python,
+        frozen=frozen or dry_run,
+    )
     if dry_run:
-        if as_json:
-            click.echo(json.dumps({"name": app.spec.name, "fetch": steps.fetch, "build": steps.build}))
-        else:
-            for kind, names in (("fetch", steps.fetch), ("build", steps.build)):
-                click.echo(f"{len(names)} to {kind}" + "".join(f"\n  {name}" for name in names))
-    elif as_json:
-        click.echo(json.dumps(summary(result, locked)))
+        _plan(request, as_json=as_json)
+        return
+    with Display() as display:
+        built = session.build_app(request, out_link=out_link, link=not no_link, display=display)
+    if as_json:
+        click.echo(json.dumps(_summary(built)))
     else:
-        _show(result, target, time.monotonic() - started)
+        _show(built, target, time.monotonic() - started)

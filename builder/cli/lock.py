@@ -6,7 +6,9 @@ import json
 
 import click
 
+from builder import session
 from builder.cli import options
+from builder.session import Request
 
 
 @click.command()
@@ -30,18 +32,18 @@ def lock(
 ) -> None:
     """Pin what TARGET needs in pylock.<app>.toml, keeping every pin that still fits."""
     from builder.progress import Display
-    from builder.session import load_app, lock_app
 
+    request = Request(
+        target=target,
+        interpreter=interpreter,
+        architecture=options.architecture(platform),
+        python=python,
+        frozen=frozen,
+    )
     with Display() as display:
-        app = load_app(target, interpreter=interpreter)
-        locked = lock_app(
-            app,
-            architecture=options.architecture(platform),
-            python=python,
-            frozen=frozen,
-            upgrade=upgrade,
-            upgrade_packages=upgrade_packages,
-            display=display,
+        app = session.load_app(request)
+        locked = session.lock_app(
+            app, request, display=display, upgrade=upgrade, upgrade_packages=upgrade_packages
         )
     if as_json:
         body = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from builder import session
 from builder.cli import options
+from builder.session import Request
 
 
 @click.command()
@@ -17,13 +19,17 @@ def render(
     """Print the Nix expression of TARGET's image: a function of the library in nix/ and the app's code."""
     from builder.progress import Display
     from builder.render import render as render_expression
-    from builder.session import load_app, lock_app
 
+    request = Request(
+        target=target,
+        interpreter=interpreter,
+        architecture=options.architecture(platform),
+        python=python,
+        frozen=frozen,
+    )
     with Display() as display:
-        app = load_app(target, interpreter=interpreter)
-        locked = lock_app(
-            app, architecture=options.architecture(platform), python=python, frozen=frozen, display=display
-        )
+        app = session.load_app(request)
+        locked = session.lock_app(app, request, display=display)
     click.echo(
         render_expression(app.spec, locked.lock, locked.digest, bytecode=app.settings.bytecode), nl=False
     )

@@ -6,7 +6,9 @@ import sys
 
 import click
 
+from builder import session
 from builder.cli import options
+from builder.session import Request
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -25,25 +27,25 @@ def run(
     port: int,
 ) -> int:
     """Build TARGET's image and run it here with podman or docker; after `--`, a COMMAND to run instead of the app."""
-    from builder import build as stage
     from builder.container import Engine
     from builder.progress import Display
-    from builder.session import cache_folder, load_app, lock_app
 
     engine = Engine.find()
+    request = Request(
+        target=target,
+        interpreter=interpreter,
+        architecture=options.architecture(platform),
+        python=python,
+        frozen=frozen,
+    )
     with Display() as display:
-        app = load_app(target, interpreter=interpreter)
-        locked = lock_app(
-            app, architecture=options.architecture(platform), python=python, frozen=frozen, display=display
-        )
-        with stage.plan(app.spec, locked.lock, locked.digest, app.settings) as plan:
-            result = stage.build(plan, app.settings, cache=cache_folder(), out_link=None, display=display)
+        built = session.build_app(request, out_link=None, link=False, display=display)
         display.stage("Loading the image")
-        reference = engine.load(result.image)
+        reference = engine.load(built.image)
     return engine.run(
         reference,
         command=command,
-        port=port if plan.serves and not command else None,
-        secrets=app.spec.secrets,
+        port=port if built.serves and not command else None,
+        secrets=built.secrets,
         tty=sys.stdin.isatty() and sys.stdout.isatty(),
     )

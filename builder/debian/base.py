@@ -80,6 +80,7 @@ STOP: Mapping[str, Collection[str]] = {
     "ca-certificates": ("openssl",),
 }
 
+_INDEXES, _DEBS = "debian", "debs"
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
@@ -101,7 +102,7 @@ def resolve_base(
     Args:
         python: "3.11".
         mirrors: the table `[tool.builder.mirrors]`.
-        cache: folder for indexes, of this program's own.
+        cache: this program's cache folder; indexes go into `debian` in it, packages into `debs`.
         system_packages: packages the app needs besides, by name.
         target: the image's architecture.
         extra_suites: see `suite_for`.
@@ -176,7 +177,7 @@ class _Resolver:
     def _busybox(self, debs: Sequence[Deb]) -> Busybox:
         """Pin the program in busybox-static too: Nix is given that, since it cannot open the package."""
         deb = next(deb for deb in debs if deb.package == "busybox-static")
-        program = read_busybox(fetch_deb(deb, self._mirrors, self._cache))
+        program = read_busybox(fetch_deb(deb, self._mirrors, self._cache / _DEBS))
         return Busybox(**deb.model_dump(), nar_sha256=busybox_nar_sha256(program))
 
     def additions(self, names: Sequence[str], target: Architecture, base: Base) -> tuple[Deb, ...]:
@@ -202,7 +203,9 @@ class _Resolver:
         wanted = [(name, release) for name in architectures for release in self._verified_releases()]
         with ThreadPoolExecutor(max_workers=4) as pool:
             paths = pool.map(
-                lambda item: fetch_index(item[1], DEBIAN_ARCHITECTURES[item[0]], self._mirrors, self._cache),
+                lambda item: fetch_index(
+                    item[1], DEBIAN_ARCHITECTURES[item[0]], self._mirrors, self._cache / _INDEXES
+                ),
                 wanted,
             )
             found = [
@@ -260,7 +263,8 @@ class _Resolver:
         if self._releases is None:
             with ThreadPoolExecutor(max_workers=4) as pool:
                 found = pool.map(
-                    lambda pocket: fetch_release(pocket, self._mirrors, self._cache), self._suite.pockets
+                    lambda pocket: fetch_release(pocket, self._mirrors, self._cache / _INDEXES),
+                    self._suite.pockets,
                 )
                 self._releases = [release for release in found if release is not None]
             self._note_age(self._releases)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Part of the cache files' names: to be raised with each change of what is in them.
 _FORMAT = 1
+_PRIORITIES = ("required", "important", "standard", "optional", "extra")
 # A field goes on in lines that begin with a blank (policy 5.1).
 _FIELD = re.compile(r"^([^\s:]+):(.*(?:\n[ \t].*)*)", re.MULTILINE)
 
@@ -46,6 +47,7 @@ class Package:
         filename: the file's path in the archive.
         sha256: lowercase hex digest of the file.
         size: bytes.
+        priority: how much a system wants it (policy 2.5).
     """
 
     archive: Archive
@@ -60,6 +62,7 @@ class Package:
     filename: str
     sha256: str
     size: int
+    priority: str = "optional"
 
     @cached_property
     def requirements(self) -> tuple[Alternatives, ...]:
@@ -106,6 +109,10 @@ class Package:
         )
 
 
+def _rank(package: Package) -> int:
+    return _PRIORITIES.index(package.priority) if package.priority in _PRIORITIES else len(_PRIORITIES)
+
+
 class Index:
     """The packages of all pockets of a suite, for one architecture."""
 
@@ -138,14 +145,15 @@ class Index:
         return self._best[name]
 
     def providers(self, name: str) -> list[Package]:
-        """The packages that provide a virtual one, by name."""
+        """The packages that provide a virtual one: those of higher priority first, as apt has it, then by name."""
         names = {
             row[0]
             for _, connection in self._connections
             for row in connection.execute("SELECT name FROM provides WHERE virtual = ?", (name,))
         }
-        found = (self.best(provider) for provider in sorted(names))
-        return [package for package in found if package is not None and name in package.provided_names()]
+        found = (self.best(provider) for provider in names)
+        fitting = [package for package in found if package is not None and name in package.provided_names()]
+        return sorted(fitting, key=lambda package: (_rank(package), package.name))
 
     def names(self) -> Iterator[str]:
         """All package names, in no order, some more than once."""
@@ -175,6 +183,7 @@ def read_stanza(stanza: bytes, archive: Archive) -> Package:
             filename=fields["Filename"],
             sha256=fields["SHA256"],
             size=int(fields["Size"]),
+            priority=fields.get("Priority", "optional"),
         )
     except (KeyError, ValueError) as error:
         name = fields.get("Package", "a package")

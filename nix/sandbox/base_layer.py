@@ -64,7 +64,9 @@ def build(spec: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     root = Path(spec["root"])
     below = Path(spec["below"]) if spec.get("below") else None
-    names = [name for name in _walk(root) if below is None or not _same(root / name, below / name)]
+    names = list(_walk(root))
+    if below is not None:
+        names = _differing(names, root, below)
     with ExitStack() as stack:
         compiler = _start_compiler(spec, root, names, stack) if spec.get("bytecode", True) else None
         layer = stack.enter_context(
@@ -93,6 +95,13 @@ def _walk(root: Path) -> Iterator[str]:
             path = name if prefix == "." else f"{prefix}/{name}"
             if path != _CACHE:
                 yield path
+
+
+def _differing(names: list[str], root: Path, below: Path) -> list[str]:
+    differing = {name for name in names if not _same(root / name, below / name)}
+    # A folder that leads to a file is in a layer anyway, as root's and 0755 unless it is said otherwise.
+    differing |= {name for name in _SPECIAL if any(other.startswith(f"{name}/") for other in differing)}
+    return [name for name in names if name in differing]
 
 
 def _same(path: Path, other: Path) -> bool:

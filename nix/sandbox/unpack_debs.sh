@@ -70,8 +70,9 @@ mkdir -p doc
 cd "$OLDPWD"
 
 # --- What maintainer scripts would make. ---------------------------------------------------------------------------
-# Alternatives: `update-alternatives --install LINK NAME PATH PRIORITY [--slave LINK NAME PATH]...`, which packages write
-# with plain words. libblas.so.3 and liblapack.so.3, which ffmpeg needs, exist only so. The highest priority wins.
+# Alternatives: `update-alternatives --install LINK NAME PATH PRIORITY [--slave LINK NAME PATH]...`, which packages
+# write with plain words. libblas.so.3 and liblapack.so.3, which ffmpeg needs, exist only so. The highest priority
+# wins. Caches that programs would write (icons, fonts, gdk-pixbuf's loaders, Java's CAs) are not made.
 cat scripts/* 2>/dev/null | awk '
   { line = line $0 }
   sub(/\\$/, " ", line) { next }
@@ -102,11 +103,14 @@ cat scripts/* 2>/dev/null | awk '
   ln -s "$(echo "${link%/*}" | sed 's#/[^/]*#../#g')${path#/}" "$out$link"
 done
 
-# One file with all CAs, and where OpenSSL and everybody else look for it. Links named by hash are not needed beside it.
+# One file with all CAs, and where OpenSSL and everybody else look for it. Links named by hash are not needed
+# beside it.
 mkdir -p "$out/etc/ssl/certs" "$out/usr/lib/ssl"
 find "$out/usr/share/ca-certificates" -name '*.crt' | sort | xargs awk 1 > "$out/etc/ssl/certs/ca-certificates.crt"
 [ -e "$out/usr/lib/ssl/cert.pem" ] || ln -s ../../../etc/ssl/certs/ca-certificates.crt "$out/usr/lib/ssl/cert.pem"
-[ -e "$out/usr/lib/ssl/certs" ] || [ -L "$out/usr/lib/ssl/certs" ] || ln -s ../../../etc/ssl/certs "$out/usr/lib/ssl/certs"
+if [ ! -e "$out/usr/lib/ssl/certs" ] && [ ! -L "$out/usr/lib/ssl/certs" ]; then
+  ln -s ../../../etc/ssl/certs "$out/usr/lib/ssl/certs"
+fi
 
 # Accounts. The app's has the first ordinary number, which host folders are mounted with most often.
 cat > "$out/etc/passwd" <<'FILE'

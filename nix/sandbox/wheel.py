@@ -114,6 +114,7 @@ class Wheel:
         files: what is copied out of it, in the order of the file.
         dropped: entries that are not copied: an installer writes these files itself, or another entry
             replaces them.
+        is_record_executable: whether RECORD is installed with mode 0755.
         record: its RECORD by entry name, without RECORD's own row.
     """
 
@@ -139,6 +140,8 @@ class Wheel:
         self.dist_info = self._find_dist_info()
         self._check_metadata()
         self.record = self._read_record()
+        # uv rewrites RECORD in place, so it keeps its mode.
+        self.is_record_executable = bool(self._required("RECORD").mode & _MODE_EXECUTABLE)
         self._reserved = self._paths_of_the_environment()
         self.files, self.dropped = self._place()
 

@@ -64,10 +64,11 @@ def build(spec: dict[str, Any]) -> None:
             **wrappers,
             **wheel.metadata_files(spec.get("direct_url"), requested=spec.get("requested", False)),
         }
-        record = wheel.installed_record({**written, **added})
-        added[f"{wheel.site_packages}/{wheel.dist_info}/RECORD"] = record
+        record_path = f"{wheel.site_packages}/{wheel.dist_info}/RECORD"
+        added[record_path] = wheel.installed_record({**written, **added})
+        executable = set(wrappers) | ({record_path} if wheel.is_record_executable else set())
         for path, data in added.items():
-            layer.add_file(f"{VENV}/{path}", data, 0o755 if path in wrappers else 0o644)
+            layer.add_file(f"{VENV}/{path}", data, 0o755 if path in executable else 0o644)
         if compiler is not None:
             for source, part in compiler.results():
                 layer.add_spliced(bytecode.cache_path(source.path[1:], spec["python_version"]), part)

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.pylock import Pylock
@@ -17,7 +18,6 @@ from builder.locking import Locked, ensure_lock
 from builder.models import AppSpec
 from builder.settings import Settings
 from builder.uvtool import find_uv
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

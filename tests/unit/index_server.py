@@ -9,13 +9,13 @@ import os
 import threading
 import zipfile
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from typing import TYPE_CHECKING
-
 if TYPE_CHECKING:
-    import pytest
     from pathlib import Path
+
+    import pytest
 
 
 def make_wheel(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from builder.lock import Declared, LockFile
 from builder.models import AppSpec, Base, Busybox, Deb, Endpoint, Lock, Wheel
 from builder.tags import Target
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 from index_server import Index, bare_machine, make_wheel, serve, sha256
@@ -7,7 +8,6 @@ from index_server import Index, bare_machine, make_wheel, serve, sha256
 from builder.credentials import Credentials
 from builder.errors import ResolveError
 from builder.fetch import FetchError, Session, download, hash_of, public_url
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 from index_server import Index, bare_machine, make_wheel, serve, sha256
 from lock_samples import app, lock_file
 
-from builder.errors import ResolveError
+from builder.errors import DeclarationError, ResolveError
 from builder.index import Finder, Source
 from builder.models import Lock, Wheel
 from builder.requirements import Requirements, parse_requirements
 from builder.settings import Settings
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def pinned(path: Path, url: str | None = None, *, direct: bool = False) -> Wheel
 def finder(
     root: Path, *wheels: Wheel, settings: Settings | None = None, steps: tuple[tuple[str, ...], ...] = ()
 ) -> Finder:
-    requirements: Requirements = parse_requirements(app(root / "app", *steps))
+    requirements: Requirements = parse_requirements(app(root / "app", *steps), unset_ok=True)
     lock: Lock = lock_file(*wheels).lock
     return Finder(lock, settings or Settings(), root / "app", requirements)
 
@@ -73,6 +73,19 @@ def test_find_links_folders_are_searched_by_file_name(
     by_step = finder(tmp_path, wheel, steps=(("--find-links", str(path.parent), "gamma"),))
     assert by_step.locate() == {wheel.sha256: Source(path=path)}
     monkeypatch.setenv("UV_FIND_LINKS", str(path.parent))
+    assert finder(tmp_path, wheel).locate() == {wheel.sha256: Source(path=path)}
+
+
+def test_local_indexes_are_searched_by_file_name(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_wheel(tmp_path / "local/files", "gamma", "1.0")
+    (tmp_path / "local/simple/gamma").mkdir(parents=True)
+    (tmp_path / "local/simple/gamma/index.html").write_text(
+        f'<a href="../../files/{path.name}">{path.name}</a>'
+    )
+    monkeypatch.setenv("UV_INDEX", f"mine={(tmp_path / 'local/simple').as_uri()}")
+    wheel = pinned(path)
     assert finder(tmp_path, wheel).locate() == {wheel.sha256: Source(path=path)}
 
 
@@ -128,6 +141,25 @@ def test_a_signed_url_of_the_app_is_for_this_program_to_fetch(index: Index, tmp_
     assert source == Source(private_url=url + "?X-Signature=canary")
     assert search.download(wheel, source, tmp_path / "out").is_file()
     assert finder(tmp_path, wheel, steps=((url,),)).locate()[wheel.sha256] == Source(url=url)
+
+
+def test_a_variable_matters_only_when_a_file_needs_it(index: Index, tmp_path: Path) -> None:
+    private = serve(tmp_path / "private")
+    delta = pinned(
+        make_wheel(private.files, "delta", "1.0"), f"{private.root}/files/delta-1.0-py3-none-any.whl"
+    )
+    alpha = pinned(index.files / "alpha-1.0-py3-none-any.whl")
+    steps = (("--extra-index-url", f"http://me:${{MY_TOKEN}}@127.0.0.1:{private.port}/simple", "delta"),)
+    assert (
+        finder(tmp_path, alpha, steps=steps).locate()[alpha.sha256].url
+        == f"{index.root}/files/{alpha.filename}"
+    )
+    with pytest.raises(DeclarationError, match=r"delta-1\.0.*needs the environment variable MY_TOKEN"):
+        finder(tmp_path, delta, steps=steps).locate()
+    with pytest.raises(ResolveError) as caught:
+        finder(tmp_path, delta, steps=steps).locate(gone={delta.sha256})
+    assert "Set MY_TOKEN" in caught.value.hint
+    assert private.seen == []
 
 
 def test_of_two_indexes_with_a_version_the_one_with_the_hash_is_found(

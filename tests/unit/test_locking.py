@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 from index_server import Index, bare_machine, make_wheel, serve
@@ -9,11 +10,11 @@ from builder.errors import DeclarationError, LockError, ResolveError
 from builder.lock import read_lock
 from builder.locking import Locked, ensure_lock, runtime_requirements
 from builder.settings import Settings
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from builder.models import AppSpec, Base
     from pathlib import Path
+
+    from builder.models import AppSpec, Base
 
 
 @pytest.fixture

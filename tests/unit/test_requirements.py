@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 from index_server import make_wheel
@@ -7,7 +8,6 @@ from lock_samples import app
 
 from builder.errors import DeclarationError
 from builder.requirements import Requirements, Step, declared_url, parse_requirements, parse_runtime
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,8 @@ def lines(step: Step) -> list[str]:
             "my-package[x] @ https://host.example/my_package-1.0-py3-none-any.whl",
         ),
         (
-            "https://h.example/t-2.5%2Bcu124/scatter-2.1.2%2Bpt25-cp311-cp311-linux_x86_64.whl ; os_name=='posix'",
-            'scatter @ https://h.example/t-2.5%2Bcu124/scatter-2.1.2%2Bpt25-cp311-cp311-linux_x86_64.whl ; os_name == "posix"',
+            "https://h.example/t%2Bcu/scatter-2.1.2%2Bpt25-cp311-cp311-linux_x86_64.whl ; os_name=='posix'",
+            'scatter @ https://h.example/t%2Bcu/scatter-2.1.2%2Bpt25-cp311-cp311-linux_x86_64.whl ; os_name == "posix"',
         ),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 from index_server import Index, bare_machine, make_wheel, serve, sha256
@@ -10,7 +11,6 @@ from builder.requirements import parse_requirements, parse_runtime
 from builder.resolve import Keep, Question, Resolution, choose, resolve
 from builder.settings import Settings
 from builder.uvtool import Candidate, File
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,6 +153,27 @@ def test_find_links_folders_and_prereleases_are_heeded(index: Index, tmp_path: P
     assert beta.url is not None
     assert beta.url.startswith("file://")
     assert beta.size == (tmp_path / "my, wheels" / beta.filename).stat().st_size
+
+
+def test_a_local_folder_of_one_platforms_files_hides_nothing_of_the_index(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = tmp_path / "local"
+    for name, tags in (("beta", "cp312-cp312-win_amd64"), ("alpha", "py3-none-any")):
+        path = make_wheel(local / "files", name, "9.0" if name == "alpha" else "3.0", tags=tags)
+        (local / "simple" / name).mkdir(parents=True)
+        (local / "simple" / name / "index.html").write_text(
+            f'<a href="../../files/{path.name}">{path.name}</a>'
+        )
+    monkeypatch.setenv("UV_INDEX", (local / "simple").as_uri())
+    found = run(tmp_path, ("alpha", "beta"))
+    assert versions(found) == {"alpha": "9.0", "beta": "3.0"}
+    assert [(wheel.url or "").partition("://")[0] for wheel in found.wheels] == ["file", "http"]
+
+
+def test_of_one_file_here_and_on_the_index_the_lock_names_the_index(index: Index, tmp_path: Path) -> None:
+    (beta,) = run(tmp_path, ("--find-links", str(index.files), "beta")).wheels
+    assert beta.url == f"{index.root}/files/{beta.filename}"
 
 
 def test_an_index_with_a_login_is_used_and_the_login_goes_nowhere(index: Index, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from lock_samples import SHA, app, lock_file, wheel
@@ -11,7 +12,6 @@ from builder.errors import LockError
 from builder.lock import Declared, LockFile, declared, dumps, lock_digest, lock_path, read_lock, write_lock
 from builder.requirements import parse_requirements
 from builder.settings import Settings
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,90 @@
+"""Remembers which image a declaration came to, so that an unchanged app is not resolved, evaluated or built again.
+
+What is remembered is found by a hash over everything that decides the image: the declaration, the lock, the settings,
+the app's files and this program itself. Nothing here imports a model or a resolver: an unchanged app is answered in
+the time that its file takes to load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder import code, resources
+from builder.layout import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_PACKAGE = Path(__file__).parent
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _tool() -> list[tuple[str, int, int]]:
+    """This program: its files' names, times and sizes, which an update of it changes."""
+    found = []
+    for folder in (_PACKAGE, resources.nix_library(), resources.templates()):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".py", ".nix", ".sh", ".j2"):
+                info = path.stat()
+                found.append((str(path), info.st_mtime_ns, info.st_size))
+    return found
+
+
+def key(fields: Mapping[str, Any], options: Iterable[object]) -> str:
+    """The hash that an image is remembered by.
+
+    Args:
+        fields: the declaration, as `builder.load.declare` returns it.
+        options: what else was asked for: Python, architecture.
+
+    Raises:
+        DeclarationError: a file of the app's is missing; see `builder.code`.
+    """
+    root = fields["root"]
+    lock = root / f"pylock.{fields['name']}.toml"
+    shipped = {
+        name: (_digest(path), os.access(path, os.X_OK))
+        for name, path in code.files(code.Shipped.of(fields)).items()
+    }
+    everything = [fields, list(options), _digest(lock), _digest(root / "pyproject.toml"), shipped, _tool()]
+    return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Memory:
+    """What is remembered under one key.
+
+    Args:
+        cache: this program's cache folder.
+        key: see `key`.
+    """
+
+    def __init__(self, cache: Path, key: str) -> None:
+        self._file = cache / "built" / f"{key}.json"
+
+    def recall(self) -> tuple[Image, str] | None:
+        """The image and its lock's digest, if the store still has the image."""
+        try:
+            known = json.loads(self._file.read_bytes())
+            lock_digest = str(known.pop("lock_digest"))
+            image = Image(**{**known, "path": Path(known["path"])})
+            return (image, lock_digest) if (image.path / "index.json").exists() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep(self, image: Image, lock_digest: str) -> None:
+        """Remember an image and the digest of the lock it was built from."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self._file.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps({**asdict(image), "path": str(image.path), "lock_digest": lock_digest}))
+        scratch.replace(self._file)
