@@ -1,7 +1,7 @@
 """Races this project against a Containerfile build of the same lock; prints each time and the ratio.
 
-The peer is what a careful author writes today: `buildah bud` with one `uv pip install --compile-bytecode` of the lock, the
-code copied last, and a push to an OCI layout with gzip. Its base image is this project's own base layer, and all
+The peer is what a careful author writes: `buildah bud` with one `uv pip install --compile-bytecode` of the
+lock, the code copied last, and a push to an OCI layout with gzip. Its base image is our own base layer, and all
 downloads are done before: wheels lie in a folder for the peer, in the Nix store for us.
 
 Usage: race.py [--quick] [FILE]    --quick builds a small app; FILE gets the result as Markdown
@@ -79,27 +79,35 @@ class Ours:
         self.app = folder / "app.py"
         self.lock = folder / "pylock.bench.toml"
         self.cache = folder / "cache"
+        self.store = folder / "nix/store"
+        # A store of its own: other images of this machine are neither used nor removed. And a cache of its own.
+        self.env = {
+            "NIX_STORE_DIR": str(self.store),
+            "NIX_STATE_DIR": str(folder / "nix/var"),
+            "NIX_LOG_DIR": str(folder / "nix/log"),
+            "XDG_CACHE_HOME": str(self.cache),
+            # Two stores that share build users end each other's builds: Nix clears a user's processes before use.
+            "NIX_CONFIG": "build-users-group =",
+        }
         folder.mkdir()
 
     def declare(self, requirements: list[str], *, code: int = 0, bytecode: bool = True) -> None:
         self.app.write_text(DECLARATION.format(requirements=requirements, code=code))
         (self.folder / "pyproject.toml").write_text(f"[tool.builder]\nbytecode = {str(bytecode).lower()}\n")
-        run(BUILDER, "lock", self.app)
+        run(BUILDER, "lock", self.app, env=self.env)
 
     def build(self) -> dict[str, object]:
-        # A cache of its own: results of earlier runs are not to be remembered.
-        env = {"XDG_CACHE_HOME": str(self.cache)}
         words = ("build", str(self.app), "--frozen", "--no-link", "--json")
-        printed: dict[str, object] = json.loads(run(BUILDER, *words, cwd=self.folder, env=env))
+        printed: dict[str, object] = json.loads(run(BUILDER, *words, cwd=self.folder, env=self.env))
         return printed
 
     def forget(self) -> None:
         """Remove the layers of wheels and all that is made of them; wheels, base and tools stay."""
-        shutil.rmtree(self.cache, ignore_errors=True)
+        shutil.rmtree(self.cache / "builder/built", ignore_errors=True)
         made = re.compile(r"[0-9a-z]{32}-(layer-(?!base-|packages-)|image-).*(?<!\.drv)")
-        paths = [str(path) for path in Path(store.STORE).iterdir() if made.fullmatch(path.name)]
+        paths = [str(path) for path in self.store.iterdir() if made.fullmatch(path.name)]
         if paths:
-            run("nix-store", "--delete", "--ignore-liveness", *paths)
+            run("nix-store", "--delete", "--ignore-liveness", *paths, env=self.env)
 
 
 class Peer:
@@ -131,7 +139,8 @@ class Peer:
         def as_file(match: re.Match[str]) -> str:
             name = match[1].replace("%2B", "+")
             if not (self.wheels / name).exists():
-                shutil.copy(store.flat_path(store.store_name(name), match[3]), self.wheels / name)
+                wheel = store.flat_path(store.store_name(name), match[3], str(ours.store))
+                shutil.copy(wheel, self.wheels / name)
             return f'path = "/race/wheels/{name}"{match[2]}'
 
         (self.context / "pylock.toml").write_text(pinned.sub(as_file, ours.lock.read_text()))

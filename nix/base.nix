@@ -12,7 +12,7 @@ rec {
   # with an empty virtual environment in /opt/venv. Documentation is left out, copyright files are not.
   #
   # `busybox` is a folder with a static busybox for the machine that builds; `architecture` is the packages'. The
-  # result knows its `architecture` and `pythonVersion`.
+  # result has its `architecture` and `pythonVersion`.
   #
   # Type: rootfs ::
   #   { name, architecture, pythonVersion :: String, busybox :: Derivation, debs :: [Derivation] } -> Derivation
@@ -52,9 +52,6 @@ rec {
       passAsFile = [ "debs" ];
       # A store path in an image would make it differ between stores.
       allowedReferences = [ ];
-    }
-    // {
-      inherit architecture pythonVersion;
     };
 
   # The words that start a root's Python where the root is no root: in a build, below its store path. The kernel would

@@ -1,42 +1,33 @@
-"""Joins several layers into one without compressing anything again.
+"""Joins several wheels' layers into one, without compressing anything again.
 
 The specification, a JSON object:
-    layers: the layers' folders, in the order they would be stacked.
+    layers: the layers' folders, in the order the wheels are installed.
     out: the folder that gets `blob` and `layer.json`.
 
-The result holds what the stack would show: of a file that several layers have, the last counts. Each file's members
-are copied as they are; headers, table of contents and digests are made anew.
+Every file of a layer has gzip members of its own, so they are copied from blob to blob; tar headers and table of
+contents are made anew. Where wheels have a file of the same path, the last one's counts, as if they had been
+installed one after another.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import zlib
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from estargz import LANDMARK, LayerWriter, write_layer_json
-from gzip_members import Chunk, LayerError, RangeReader
-from tar_headers import Owner
-
-_FOOTER = 51
-_BLOCK = 512
+from estargz import LayerError, LayerWriter, RangeReader, write_layer_json
+from toc_reader import TocEntry, read_toc
 
 
-class _Entry(NamedTuple):
-    """One entry of a layer to be joined.
+class _Input(NamedTuple):
+    """One of the layers."""
 
-    Attributes:
-        source: the layer's blob.
-        toc: its line in the table of contents.
-        chunks: a file's content, in order.
-    """
-
+    title: str
+    contents: list[dict[str, str]]
     source: RangeReader
-    toc: dict[str, Any]
-    chunks: list[Chunk]
+    entries: list[TocEntry]
 
 
 def build(spec: dict[str, Any]) -> None:
@@ -46,72 +37,63 @@ def build(spec: dict[str, Any]) -> None:
         spec: see above.
 
     Raises:
-        LayerError: a layer is not one this project made, or a path is a file in one and a folder in another.
+        LayerError: a layer is damaged, or a path is a folder in one and a file in another.
         OSError: something cannot be read or written.
     """
     out = Path(spec["out"])
     out.mkdir(parents=True, exist_ok=True)
-    contents: list[dict[str, str]] = []
     with ExitStack() as stack:
-        entries: dict[str, _Entry] = {}
-        for folder in map(Path, spec["layers"]):
-            contents += json.loads((folder / "layer.json").read_text(encoding="utf-8"))["contents"]
-            file = stack.enter_context((folder / "blob").open("rb", buffering=0))
-            for entry in _entries(file.fileno()):
-                name = entry.toc["name"].rstrip("/")
-                known = entries.pop(name, None)
-                if known is not None and (known.toc["type"] == "dir") != (entry.toc["type"] == "dir"):
-                    raise LayerError(f"{name!r} is a folder in one wheel and a file in another")
-                # A folder stays where it was first met, since what is in it comes after; a file's last version
-                # has its place in the order of the layer it comes from.
-                entries[name] = entry if known is None or entry.toc["type"] != "dir" else known
+        inputs = [_open(Path(folder), stack) for folder in spec["layers"]]
+        last = _last_of_each_path(inputs)
         layer = stack.enter_context(LayerWriter(out / "blob"))
-        for name, entry in entries.items():
-            _copy(layer, name, entry)
+        for number, one in enumerate(inputs):
+            for entry in one.entries:
+                if entry.kind == "dir":
+                    layer.add_directory(entry.name, *last[entry.name][1].owner)
+                elif last[entry.name][0] == number:
+                    _copy(layer, one, entry)
         info = layer.close()
-    write_layer_json(out, info, contents)
+    write_layer_json(out, info, [package for one in inputs for package in one.contents])
 
 
-def _copy(layer: LayerWriter, name: str, entry: _Entry) -> None:
-    toc = entry.toc
-    owner = Owner(toc["mode"], toc.get("uid", 0), toc.get("gid", 0))
-    if toc["type"] == "dir":
-        layer.add_directory(name, *owner)
-    elif toc["type"] == "symlink":
-        layer.add_symlink(name, toc["linkName"], owner.uid, owner.gid)
-    elif toc["type"] == "reg":
-        layer.add_members(name, entry.source, entry.chunks, toc["digest"], owner)
+def _open(folder: Path, stack: ExitStack) -> _Input:
+    contents = json.loads((folder / "layer.json").read_text(encoding="utf-8"))["contents"]
+    title = ", ".join(package["name"] for package in contents) or str(folder)
+    file = stack.enter_context((folder / "blob").open("rb", buffering=0))
+    try:
+        entries = read_toc(file.fileno())
+    except LayerError as error:
+        raise LayerError(f"the layer of {title}: {error}") from None
+    return _Input(title, contents, RangeReader(file.fileno()), entries)
+
+
+def _last_of_each_path(inputs: list[_Input]) -> dict[str, tuple[int, TocEntry]]:
+    """Find, for each path, the number of the last layer that has it, and its entry there."""
+    last: dict[str, tuple[int, TocEntry]] = {}
+    for number, one in enumerate(inputs):
+        for entry in one.entries:
+            if entry.name in last:
+                earlier, other = last[entry.name]
+                if (entry.kind == "dir") != (other.kind == "dir"):
+                    raise LayerError(
+                        f"{entry.name} is a folder in only one of {inputs[earlier].title} and {one.title}, "
+                        "so they cannot be installed together"
+                    )
+            last[entry.name] = (number, entry)
+    return last
+
+
+def _copy(layer: LayerWriter, one: _Input, entry: TocEntry) -> None:
+    if entry.kind == "reg":
+        layer.add_members(entry.name, one.source, entry.chunks, entry.digest, entry.owner)
+    elif entry.kind == "symlink":
+        layer.add_symlink(entry.name, entry.target, entry.owner.uid, entry.owner.gid)
     else:
-        raise LayerError(f"{name!r} is a {toc['type']}, which no wheel holds")
+        raise LayerError(f"the layer of {one.title}: {entry.name} is a {entry.kind}, which no wheel has")
 
 
-def _entries(fd: int) -> list[_Entry]:
-    """What a layer holds, chunks gathered at their files; the format's own entries are left out."""
-    toc, end = _table_of_contents(fd)
-    source = RangeReader(fd)
-    offsets = sorted(line["offset"] for line in toc if line.get("size") or line["type"] == "chunk")
-    following = dict(zip(offsets, [*offsets[1:], end]))  # noqa: B905 - Python 3.9 has no strict
-    entries: list[_Entry] = []
-    for line in toc:
-        if line["name"] == LANDMARK:
-            continue
-        if line["type"] != "chunk":
-            entries.append(_Entry(source, line, []))
-            if not line.get("size"):
-                continue
-        size = line.get("chunkSize") or entries[-1].toc["size"] - line.get("chunkOffset", 0)
-        entries[-1].chunks.append(Chunk(line["offset"], following[line["offset"]], size, line["chunkDigest"]))
-    return entries
-
-
-def _table_of_contents(fd: int) -> tuple[list[dict[str, Any]], int]:
-    """Read a layer's table of contents, and the offset it stands at."""
-    size = os.fstat(fd).st_size
-    footer = os.pread(fd, _FOOTER, size - _FOOTER)
-    if footer[32:38] != b"STARGZ":
-        raise LayerError("not an eStargz layer: it has no footer")
-    offset = int(footer[16:32], 16)
-    data = zlib.decompressobj(31).decompress(os.pread(fd, size - _FOOTER - offset, offset))
-    length = int(data[124:135], 8)  # the size field of the tar header
-    toc: list[dict[str, Any]] = json.loads(data[_BLOCK : _BLOCK + length])["entries"]
-    return toc, offset
+if __name__ == "__main__":
+    try:
+        build(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    except (LayerError, OSError) as failure:
+        sys.exit(f"error: {failure}")

@@ -1,27 +1,26 @@
-"""Makes an eStargz layer of a folder: an app's code, or this project's runtime.
+"""Makes an eStargz layer of a folder, such as an app's code.
 
 The specification, a JSON object:
     root: the folder.
-    name: what the layer holds, for its description.
-    prefix: where it goes, without a leading or trailing slash.
-    uid, gid: who owns what is in it.
+    prefix: where its content goes in the image, without a leading slash ("app"); "" is the image's root.
+    name: what the layer is called; may be missing.
+    uid, gid: owner of everything in it, the folder at `prefix` included; 0 by default.
     cores: files that may be compressed at a time.
     out: the folder that gets `blob` and `layer.json`.
 
-Directories that lead to the prefix are root's. Modes are 0755 and 0644, by whether the owner may execute.
+Of a file's mode only the owner's executable bit counts: 0755 or 0644, folders 0755. Links stay links.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from estargz import LayerWriter, write_layer_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from estargz import LayerError, LayerWriter, write_layer_json
 
 
 def build(spec: dict[str, Any]) -> None:
@@ -31,31 +30,42 @@ def build(spec: dict[str, Any]) -> None:
         spec: see above.
 
     Raises:
-        LayerError: an entry that no layer can hold.
+        LayerError: the folder has something that no layer can hold: a name that is not UTF-8, a socket.
         OSError: something cannot be read or written.
     """
     out = Path(spec["out"])
     out.mkdir(parents=True, exist_ok=True)
-    uid, gid = spec.get("uid", 0), spec.get("gid", 0)
+    owner = (spec.get("uid") or 0, spec.get("gid") or 0)
+    prefix = spec["prefix"].strip("/")
     with LayerWriter(out / "blob", threads=spec.get("cores") or 1) as layer:
-        if uid or gid:
-            layer.add_directory(spec["prefix"], 0o755, uid, gid)
-        for name, path, mode in _walk(Path(spec["root"]), spec["prefix"]):
-            if stat.S_ISLNK(mode):
-                layer.add_symlink(name, os.readlink(path), uid, gid)
-            elif stat.S_ISDIR(mode):
-                layer.add_directory(name, 0o755, uid, gid)
-            else:
-                layer.add_file(name, path, 0o755 if mode & stat.S_IXUSR else 0o644, uid, gid)
-        info = layer.close()
-    write_layer_json(out, info, [{"name": spec["name"], "version": ""}])
+        if prefix:
+            layer.add_directory(prefix, 0o755, *owner)
+        _add_folder(layer, Path(spec["root"]), f"{prefix}/" if prefix else "", owner)
+    assert layer.info is not None
+    contents = [{"name": spec["name"], "version": ""}] if spec.get("name") else []
+    write_layer_json(out, layer.info, contents)
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path, int]]:
-    """What is in a folder, parents first, in the order of the names' bytes."""
-    for path in sorted(folder.iterdir(), key=lambda entry: os.fsencode(entry.name)):
-        name = f"{prefix}/{path.name}"
+def _add_folder(layer: LayerWriter, folder: Path, prefix: str, owner: tuple[int, int]) -> None:
+    """Add what is in a folder, sorted by name, so that the order does not depend on the file system."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        name = prefix + path.name
         mode = path.lstat().st_mode
-        yield name, path, mode
-        if stat.S_ISDIR(mode):
-            yield from _walk(path, name)
+        if stat.S_ISLNK(mode):
+            layer.add_symlink(name, os.readlink(path), *owner)  # noqa: PTH115 - a Path drops a trailing slash
+        elif stat.S_ISDIR(mode):
+            layer.add_directory(name, 0o755, *owner)
+            _add_folder(layer, path, f"{name}/", owner)
+        elif stat.S_ISREG(mode):
+            layer.add_file(name, path, 0o755 if mode & stat.S_IXUSR else 0o644, *owner)
+        else:
+            raise LayerError(
+                f"{path} is neither a file nor a folder nor a link; leave it out of the app's files"
+            )
+
+
+if __name__ == "__main__":
+    try:
+        build(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    except (LayerError, OSError) as failure:
+        sys.exit(f"error: {failure}")
