@@ -111,7 +111,9 @@ def test_the_bytes_do_not_depend_on_hash_seed_cores_environment_or_folder(tmp_pa
     """Sets in the sources are what a hash seed shows in, names shared by files what a process's past shows in."""
     monkeypatch.setattr(bytecode, "_MIN_BATCH", 1)
     files = {
-        f"demo/m{number}.py": f"def f{number % 3}(self, *args):\n    return 'x{number % 5}' in {{'a', 'b', 'x1', '*'}}\n"
+        f"demo/m{number}.py": (
+            f"def f{number % 3}(self, *args):\n    return 'x{number % 5}' in {{'a', 'b', 'x1', '*'}}\n"
+        )
         for number in range(12)
     }
     wheel = make_wheel(tmp_path, files)

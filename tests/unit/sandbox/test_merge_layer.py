@@ -116,6 +116,6 @@ def test_a_damaged_layer_is_refused_by_name(tmp_path, layers):
     with pytest.raises(LayerError, match="damaged"):
         merge(tmp_path, layers)
     blob.write_bytes(b"")
-    with pytest.raises(LayerError, match="the layer of one: .* no footer"):
+    with pytest.raises(LayerError, match=r"the layer of one: .* no footer"):
         merge(tmp_path, layers)
     assert not list((tmp_path / "merged").iterdir())

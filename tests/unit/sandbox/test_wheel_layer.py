@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -305,7 +305,6 @@ def test_a_symbolic_link_is_refused(tmp_path):
         ({"rows": {"demo/x": "demo/x,nonsense,1"}}, "cannot be read: 'nonsense'"),
         ({"rows": {"demo/x": "demo/x,nonsense=AAAA,1"}}, "cannot be read: 'nonsense=AAAA'"),
         ({"rows": {"more": "demo/x,sha256=AAAA,1"}}, "two different hashes"),
-        ({"rows": {"demo/x": 'demo/x,"'}}, "no demo|RECORD"),
         ({"files": {"demo-1.0.dist-info/entry_points.txt": "nonsense"}}, "cannot be parsed"),
         ({"files": {"demo-1.0.dist-info/entry_points.txt": b"\xff"}}, "not UTF-8"),
         (
@@ -351,14 +350,14 @@ def test_spellings_of_name_and_version_may_differ(tmp_path, filename, version):
 def test_a_damaged_file_is_refused_even_if_it_is_not_installed(tmp_path):
     wheel = make_wheel(tmp_path, {"demo-1.0.dist-info/INSTALLER": "someone"}, method=zipfile.ZIP_STORED)
     wheel.write_bytes(wheel.read_bytes().replace(b"someone", b"sameone"))
-    with pytest.raises(WheelError, match="'demo-1.0.dist-info/INSTALLER': its CRC-32 is"):
+    with pytest.raises(WheelError, match=r"'demo-1.0.dist-info/INSTALLER': its CRC-32 is"):
         build(tmp_path, wheel)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_a_wrong_crc_is_refused(tmp_path, method):
     wheel = make_wheel(tmp_path, {"demo/x": b"data" * 50}, method=method)
-    crc = (hashlib and zipfile.ZipFile(wheel)).getinfo("demo/x").CRC.to_bytes(4, "little")
+    crc = zlib.crc32(b"data" * 50).to_bytes(4, "little")
     wheel.write_bytes(wheel.read_bytes().replace(crc, b"1234"))
     with pytest.raises(WheelError, match="'demo/x': its CRC-32 is"):
         build(tmp_path, wheel)
@@ -366,7 +365,7 @@ def test_a_wrong_crc_is_refused(tmp_path, method):
 
 def test_a_wheel_that_unpacks_to_more_than_allowed_is_refused(tmp_path):
     wheel = make_wheel(tmp_path, {"demo/x": bytes(1_000_000)})
-    with pytest.raises(WheelError, match="unpacks to .* and 500000 are allowed"):
+    with pytest.raises(WheelError, match=r"unpacks to .* and 500000 are allowed"):
         build(tmp_path, wheel, max_unpacked=500_000)
 
 
@@ -388,5 +387,5 @@ def test_an_error_is_one_line_and_a_status_on_the_command_line(tmp_path):
 def test_a_file_that_is_no_zip_is_refused(tmp_path):
     wheel = tmp_path / "demo-1.0-py3-none-any.whl"
     wheel.write_bytes(b"<html>not found</html>")
-    with pytest.raises(LayerError, match="demo-1.0-py3-none-any.whl: it is not a zip file"):
+    with pytest.raises(LayerError, match=r"demo-1.0-py3-none-any.whl: it is not a zip file"):
         build(tmp_path, wheel)
