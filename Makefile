@@ -31,7 +31,7 @@ venv: .venv/installed
 # Installs the Debian packages of those commands that are not there.
 define ensure
 	@wanted=$$(for tool in $(1); do command -v $${tool%%:*} >/dev/null || [ -x /nix/var/nix/profiles/default/bin/$${tool%%:*} ] || echo $${tool#*:} | tr , ' '; done); \
-	[ -z "$$wanted" ] || $(MAKE) --no-print-directory install WANTED="$$wanted"
+	[ -z "$$wanted" ] || $(MAKE) --no-print-directory install WANTED="$$(echo $$wanted)"
 endef
 
 install:

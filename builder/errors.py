@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class BuilderError(Exception):
     """A failure the user can act on: what is wrong, where it was written, what to do.
@@ -46,3 +48,31 @@ class ToolError(BuilderError):
     """A program this one needs (nix, uv, podman, gpgv) is missing or does not work."""
 
     exit_code = 7
+
+
+class MachineError(BuilderError):
+    """The machine refuses: a disk is full, a folder may not be written."""
+
+    exit_code = 8
+
+
+def of_the_machine(error: OSError) -> MachineError:
+    """The error for what the system refused, in the words that it has for it."""
+    said = error.strerror or str(error) or type(error).__name__
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(str(error.filename or ""))
+    return MachineError(f"{where}{said}")
+
+
+def disk_full(path: str = "") -> MachineError:
+    """The error for a full disk.
+
+    Args:
+        path: what could not be written; "" where that is not known.
+    """
+    return MachineError(
+        f"The disk is full: {path} could not be written." if path else "The disk is full.",
+        hint="What was finished is kept. Make room (`nix-collect-garbage` frees store paths that nothing uses), then "
+        "run the same command again.",
+    )

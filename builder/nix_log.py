@@ -124,16 +124,26 @@ class Log:
                 hint="The file was changed where it is served, or altered on the way. If the change is wanted: "
                 "`builder lock --upgrade-package NAME`.",
             )
-        download = re.search(r"unable to download '([^']+)': (.*?)(?:\n|$)", text)
-        if download:
-            return ResolveError(
-                f"Could not download {download[1]}: {download[2].strip()}.",
-                hint="What was fetched so far is kept: run the same command again when the network is back.",
-            )
+        if download := _failed_download(text):
+            return download
         for drv, lines in self._lines.items():
-            if f"'{drv}' failed" in text:
+            # The first wording is that of Nix up to 2.29, the second that of newer ones.
+            if f"builder for '{drv}' failed" in text or f"Cannot build '{drv}'" in text:
                 said = [line for line in lines if line.strip()]
+                if download := _failed_download("\n".join(said)):
+                    return download
                 error = next((line for line in reversed(said) if _ERROR.match(line)), None)
                 words = error.removeprefix("error: ") if error else "\n".join(said[-20:])
                 return BuildError(f"{readable(drv)}: {words}", hint=f"Full log: nix log {drv}")
         return BuildError(text.strip() or "nix build failed and said nothing.")
+
+
+def _failed_download(text: str) -> ResolveError | None:
+    """The error of a download that failed, which Nix itself says or a downloading derivation's log does."""
+    found = re.search(r"unable to download '([^']+)': (.*?)(?:\n|$)", text)
+    if not found:
+        return None
+    return ResolveError(
+        f"Could not download {found[1]}: {found[2].strip()}.",
+        hint="What was fetched so far is kept: run the same command again when the network is back.",
+    )

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
+import traceback
+from signal import SIGINT
 from typing import TYPE_CHECKING
 
 import click
 
-from builder.errors import BuilderError
+from builder.cli.signals import Signalled, install
+from builder.errors import BuilderError, of_the_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Command -> the module that holds it, under the same name.
 _COMMANDS = {"build": "build", "lock": "lock", "render": "render", "run": "run"}
-_INTERRUPTED = 130
+_WITH_JSON = ("build", "lock")
+_SIGNALLED = 128  # what a shell adds to the number of the signal that ended a command
+_DEBUG = "BUILDER_DEBUG"
+_BUG_HINT = f"That is a bug. Run it again with {_DEBUG}=1 and report what it prints."
 
 
 class _Group(click.Group):
@@ -52,38 +59,55 @@ def cli() -> None:
     """
 
 
-def _report(error: BuilderError, *, as_json: bool) -> None:
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a script waits for a JSON object; asked of the words, since they may be what is wrong."""
+    own = list(arguments)[: arguments.index("--")] if "--" in arguments else list(arguments)
+    return "--json" in own and next((word for word in own if word in _COMMANDS), "") in _WITH_JSON
+
+
+def _report(kind: str, message: str, hint: str, *, as_json: bool) -> None:
     if as_json:
-        body = {"error": {"kind": type(error).__name__, "message": str(error), "hint": error.hint}}
-        click.echo(json.dumps(body))
-    click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
-    if error.hint:
-        click.echo(f"{click.style('hint', fg='cyan')}: {error.hint}", err=True)
+        click.echo(json.dumps({"error": {"kind": kind, "message": message, "hint": hint}}))
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {message}", err=True)
+    if hint:
+        click.echo(f"{click.style('hint', fg='cyan')}: {hint}", err=True)
+
+
+def _interrupted(signal: int, *, as_json: bool) -> int:
+    message = "Interrupted. What was finished is kept: the next run continues from there."
+    if as_json:
+        click.echo(json.dumps({"error": {"kind": "Interrupted", "message": message, "hint": ""}}))
+    click.echo(message, err=True)
+    return _SIGNALLED + signal
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line.
+    """Run a command line. It answers signals from here on.
 
     Args:
         arguments: without the program's name.
 
     Returns:
-        the exit code: 0 done, 2 wrong usage, 130 interrupted, the rest as `builder.errors` has them.
+        the exit code: 0 done, 2 wrong usage, 128 and the signal's number when one ended it (130 for Ctrl-C), the rest
+        as `builder.errors` has them.
     """
+    as_json = _wants_json(arguments)
+    install()
     try:
         done = cli.main(args=list(arguments), prog_name="builder", standalone_mode=False)
     except BuilderError as error:
-        _report(error, as_json="--json" in arguments)
+        _report(type(error).__name__, str(error), error.hint, as_json=as_json)
         return error.exit_code
-    except click.exceptions.Abort:
-        click.echo("Interrupted. What was finished is kept: the next run continues from there.", err=True)
-        return _INTERRUPTED
-    except KeyboardInterrupt:
-        click.echo("Interrupted. What was finished is kept: the next run continues from there.", err=True)
-        return _INTERRUPTED
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        # Click turns the one into the other.
+        cause = error.__cause__ or error
+        return _interrupted(cause.number if isinstance(cause, Signalled) else SIGINT, as_json=as_json)
     except click.exceptions.Exit as ending:
         return ending.exit_code
     except click.ClickException as error:
+        if as_json:
+            body = {"kind": "UsageError", "message": error.format_message(), "hint": ""}
+            click.echo(json.dumps({"error": body}))
         error.show()
         return error.exit_code
     except BrokenPipeError:
@@ -91,6 +115,24 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout = None
         return 1
     except OSError as error:
-        click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
+        refusal = of_the_machine(error)
+        _report(type(refusal).__name__, str(refusal), refusal.hint, as_json=as_json)
+        return refusal.exit_code
+    except Exception as error:  # whatever it is, users of this program are not its debuggers
+        if os.environ.get(_DEBUG):
+            raise
+        _report("BuilderBug", f"builder itself failed: {_where(error)}", _BUG_HINT, as_json=as_json)
         return 1
     return done if isinstance(done, int) else 0
+
+
+def _where(error: BaseException) -> str:
+    """An exception in a line: what it says and the place in this program that it came through last."""
+    frames = [
+        f"{frame.filename.rpartition('/builder/')[2]}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/builder/" in frame.filename and "/site-packages/" not in frame.filename
+    ]
+    said = str(error).strip().partition("\n")[0]
+    name = type(error).__name__
+    return (f"{name}: {said}" if said else name) + (f" ({frames[-1]})" if frames else "")
