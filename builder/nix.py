@@ -120,17 +120,20 @@ def settings() -> tuple[str, ...]:
 
 
 def _substituters() -> list[str]:
-    shown = subprocess.run(
-        [_executable("nix"), "--extra-experimental-features", "nix-command", "show-config", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    try:
-        configured = json.loads(shown.stdout)["substituters"]["value"]
-    except (ValueError, KeyError, TypeError):
-        return []
-    return [url for url in configured if url.rstrip("/") != DEFAULT_CACHE]
+    # Nix 2.8 has the first command only; newer ones call it a deprecated alias of the second.
+    for command in (["show-config"], ["config", "show"]):
+        shown = subprocess.run(
+            [_executable("nix"), "--extra-experimental-features", "nix-command", *command, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        try:
+            configured = json.loads(shown.stdout)["substituters"]["value"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        return [url for url in configured if url.rstrip("/") != DEFAULT_CACHE]
+    return []
 
 
 def _explain(stderr: str) -> ToolError | None:

@@ -127,7 +127,7 @@ class Log:
         if download := _failed_download(text):
             return download
         for drv, lines in self._lines.items():
-            # The first wording is that of Nix up to 2.29, the second that of newer ones.
+            # The first wording is that of Nix 2.8 to 2.26 at least, the second that of 2.34.
             if f"builder for '{drv}' failed" in text or f"Cannot build '{drv}'" in text:
                 said = [line for line in lines if line.strip()]
                 if download := _failed_download("\n".join(said)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from builder import process
 from builder.errors import ResolveError, ToolError
 from builder.local_index import Link, links_page, local_path, read_local_index
 from builder.machine_config import is_local, without_name
@@ -287,17 +287,7 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
         command += ["--prerelease", "allow"] if query.pre else []
         command += ["--torch-backend", query.torch_backend] if query.torch_backend else []
         try:
-            run = subprocess.run(
-                command,
-                input="\n".join(query.lines) + "\n",
-                env=env,
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                check=False,
-            )
+            run = process.run(command, given="\n".join(query.lines) + "\n", env=env, cwd=folder)
         except OSError as error:
             raise ToolError(f"uv could not be started: {error}") from error
         if run.returncode != 0:

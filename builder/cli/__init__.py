@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import sys
-import traceback
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
@@ -65,9 +65,14 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     return "--json" in own and next((word for word in own if word in _COMMANDS), "") in _WITH_JSON
 
 
+def _print_error(kind: str, message: str, hint: str = "") -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody reads it; the exit code says the same
+        click.echo(json.dumps({"error": {"kind": kind, "message": message, "hint": hint}}))
+
+
 def _report(kind: str, message: str, hint: str, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"error": {"kind": kind, "message": message, "hint": hint}}))
+        _print_error(kind, message, hint)
     click.echo(f"{click.style('error', fg='red', bold=True)}: {message}", err=True)
     if hint:
         click.echo(f"{click.style('hint', fg='cyan')}: {hint}", err=True)
@@ -76,7 +81,7 @@ def _report(kind: str, message: str, hint: str, *, as_json: bool) -> None:
 def _interrupted(signal: int, *, as_json: bool) -> int:
     message = "Interrupted. What was finished is kept: the next run continues from there."
     if as_json:
-        click.echo(json.dumps({"error": {"kind": "Interrupted", "message": message, "hint": ""}}))
+        _print_error("Interrupted", message)
     click.echo(message, err=True)
     return _SIGNALLED + signal
 
@@ -106,8 +111,7 @@ def run(arguments: Sequence[str]) -> int:
         return ending.exit_code
     except click.ClickException as error:
         if as_json:
-            body = {"kind": "UsageError", "message": error.format_message(), "hint": ""}
-            click.echo(json.dumps({"error": body}))
+            _print_error("UsageError", error.format_message())
         error.show()
         return error.exit_code
     except BrokenPipeError:
@@ -128,6 +132,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _where(error: BaseException) -> str:
     """An exception in a line: what it says and the place in this program that it came through last."""
+    import traceback
+
     frames = [
         f"{frame.filename.rpartition('/builder/')[2]}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from builder.debian.release import Release, fetch_release
 from builder.debian.suites import Suite, suite_for
 from builder.errors import DeclarationError, ResolveError
 from builder.models import Architecture, Base, Busybox, Deb
+from builder.parallel import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -169,9 +169,7 @@ class _Resolver:
                 closure = Closure(index, suite=self._suite.codename, stop=STOP)
                 closure.add(base_names(index, self._python, self._suite))
                 debs[architecture] = tuple(package.deb() for package in closure.packages())
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            pinned = pool.map(self._busybox, debs.values())
-            busybox = dict(zip(debs, pinned, strict=True))
+        busybox = dict(zip(debs, each(self._busybox, debs.values(), workers=2), strict=True))
         return Base(suite=self._suite.codename, python=self._python, debs=debs, busybox=busybox)
 
     def _busybox(self, debs: Sequence[Deb]) -> Busybox:
@@ -201,16 +199,14 @@ class _Resolver:
     @contextmanager
     def _indexes(self, architectures: Sequence[Architecture]) -> Iterator[dict[Architecture, Index]]:
         wanted = [(name, release) for name in architectures for release in self._verified_releases()]
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            paths = pool.map(
-                lambda item: fetch_index(
-                    item[1], DEBIAN_ARCHITECTURES[item[0]], self._mirrors, self._cache / _INDEXES
-                ),
-                wanted,
-            )
-            found = [
-                (name, release, path) for (name, release), path in zip(wanted, paths, strict=True) if path
-            ]
+        paths = each(
+            lambda item: fetch_index(
+                item[1], DEBIAN_ARCHITECTURES[item[0]], self._mirrors, self._cache / _INDEXES
+            ),
+            wanted,
+            workers=4,
+        )
+        found = [(name, release, path) for (name, release), path in zip(wanted, paths, strict=True) if path]
         indexes: dict[Architecture, Index] = {}
         try:
             for architecture in architectures:
@@ -261,12 +257,12 @@ class _Resolver:
 
     def _verified_releases(self) -> list[Release]:
         if self._releases is None:
-            with ThreadPoolExecutor(max_workers=4) as pool:
-                found = pool.map(
-                    lambda pocket: fetch_release(pocket, self._mirrors, self._cache / _INDEXES),
-                    self._suite.pockets,
-                )
-                self._releases = [release for release in found if release is not None]
+            found = each(
+                lambda pocket: fetch_release(pocket, self._mirrors, self._cache / _INDEXES),
+                self._suite.pockets,
+                workers=4,
+            )
+            self._releases = [release for release in found if release is not None]
             self._note_age(self._releases)
         return self._releases
 

@@ -10,22 +10,21 @@ import base64
 import hashlib
 import http.client
 import json
-import os
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from builder.debian.mirrors import Mirrors, redact
 from builder.errors import ResolveError
+from builder.files import replacing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from builder.models import Deb
 
 _TIMEOUT = 30.0  # seconds without a byte
@@ -54,20 +53,6 @@ class _Answer:
     body: bytes | None
     etag: str | None
     modified: str | None
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once the block has ended without an exception, and not before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def fetch_current(url: str, cache: Path) -> bytes:

@@ -197,9 +197,8 @@ def build_database(text: bytes, path: Path) -> None:
         text: the index (Debian policy 5.1 for the format).
         path: where to; replaced once it is complete.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
-        partial = Path(folder, "database")
+    with scratch_folder(path.parent) as folder:
+        partial = folder / "database"
         connection = sqlite3.connect(partial)
         try:
             # The file is thrown away unless it is complete, so nothing has to survive a crash.

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from builder.errors import BuildError, ResolveError
 from builder.nix_log import Log, readable
 
@@ -92,6 +94,52 @@ def test_a_failed_download_names_the_url_and_says_that_work_is_kept():
     assert isinstance(error, ResolveError)
     assert "https://host.example.org/six-1.whl" in str(error)
     assert "kept" in error.hint
+
+
+def test_newer_nix_words_a_failed_build_otherwise():
+    log, _ = feed(
+        START,
+        {"action": "result", "type": 101, "id": 7, "fields": ["error: numpy-2.0.whl: a/b has a wrong CRC"]},
+        {
+            "action": "msg",
+            "level": 0,
+            "raw_msg": f"Cannot build '{DRV}'.\nReason: builder failed with exit code 1.\nOutput paths:\n  /nix/store/x",
+        },
+        {
+            "action": "msg",
+            "level": 0,
+            "raw_msg": "Cannot build '/nix/store/abc-image.drv'.\nReason: 1 dependency failed.",
+        },
+    )
+    assert str(log.failure()) == "layer-numpy-2.0: numpy-2.0.whl: a/b has a wrong CRC"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [
+            "error: unable to download 'https://host.example.org/x': HTTP error 404 ('Not Found')",
+            "",
+            "<html>",
+        ],
+        [
+            "error:",
+            "  … writing file '/nix/store/x'",
+            "  error: unable to download 'https://host.example.org/x': HTTP error 404",
+        ],
+    ],
+    ids=["Nix 2.8", "Nix 2.26"],
+)
+def test_a_download_that_failed_as_a_build_is_told_as_a_download(lines):
+    log, _ = feed(
+        START,
+        *({"action": "result", "type": 101, "id": 7, "fields": [line]} for line in lines),
+        {"action": "msg", "level": 0, "raw_msg": f"builder for '{DRV}' failed with exit code 1"},
+    )
+    error = log.failure()
+    assert isinstance(error, ResolveError)
+    assert str(error).startswith("Could not download https://host.example.org/x: HTTP error 404")
+    assert "html" not in str(error)
 
 
 def test_a_line_that_is_not_structured_is_kept_as_an_error():
