@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from builder import code, nix, render, resources, store
 from builder.layout import Image, read_image
-from builder.nix_log import Log, readable
+from builder.nix_failure import PinnedFileError, readable
+from builder.nix_log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from builder.models import AppSpec, Lock
     from builder.progress import Display
@@ -130,8 +131,14 @@ def entry_expression(
     )
 
 
-def _prepare(plan: Plan, settings: Settings, *, cache: Path, display: Display) -> str:
-    """Put into the store what Nix cannot fetch itself, and return the expression to build."""
+def _prepare(
+    plan: Plan, settings: Settings, *, cache: Path, display: Display, gone: Iterable[str] = ()
+) -> str:
+    """Put into the store what Nix cannot fetch itself, and return the expression to build.
+
+    Args:
+        gone: sha256 of wheels whose URLs do not serve them.
+    """
     from builder import sources
 
     display.stage("Looking for files")
@@ -140,7 +147,9 @@ def _prepare(plan: Plan, settings: Settings, *, cache: Path, display: Display) -
         text.write_text(plan.expression)
         expression = _staged(text, "image.nix")
         nix.add([plan.code, plan.library, plan.runtime, expression])
-        supply = sources.supply(plan.lock, plan.spec, settings, cache=cache, display=display)
+        supply = sources.supply(
+            plan.lock, plan.spec, settings, cache=cache, display=display, gone=tuple(gone)
+        )
     return entry_expression(plan, mirrors=supply.mirrors, urls=supply.urls, expression=expression)
 
 
@@ -177,6 +186,8 @@ def _pinned_files(lock: Lock) -> Iterator[str]:
 def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None, display: Display) -> Result:
     """Build the image.
 
+    A wheel that its URL does not serve any more is looked for on the configured indexes, by name and hash.
+
     Args:
         plan: what to build.
         settings: the project's.
@@ -189,9 +200,29 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         ResolveError: a file could not be had, or is not the one that is pinned.
         ToolError: Nix is missing or cannot be used.
     """
-    entry = _prepare(plan, settings, cache=cache, display=display)
-    display.stage(f"Building {plan.spec.name}")
-    log = Log(display)
-    path = nix.build(entry, log=log, out_link=out_link)
-    image = read_image(plan.spec.name, Path(path))
-    return Result(image, len(log.built))
+    from builder.index import NowhereError
+
+    wheels = {store.store_name(wheel.filename): wheel for wheel in plan.lock.wheels}
+    gone: dict[str, PinnedFileError] = {}
+    steps = 0
+    while True:
+        try:
+            entry = _prepare(plan, settings, cache=cache, display=display, gone=gone)
+        except NowhereError as error:
+            if not gone:
+                raise
+            tried = "\n".join(f"{lost.name}: {lost.problem}." for lost in gone.values())
+            raise NowhereError(f"{tried}\n{error}", hint=error.hint) from error
+        display.stage(f"Building {plan.spec.name}")
+        log = Log(display)
+        try:
+            path = nix.build(entry, log=log, out_link=out_link)
+        except PinnedFileError as error:
+            steps += len(log.built)
+            wheel = wheels.get(error.name)
+            if wheel is None or wheel.sha256 in gone or not error.elsewhere:
+                raise
+            gone[wheel.sha256] = error
+            continue
+        image = read_image(plan.spec.name, Path(path))
+        return Result(image, steps + len(log.built))

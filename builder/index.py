@@ -43,6 +43,10 @@ class Source:
     private_url: str | None = field(default=None, repr=False)
 
 
+class NowhereError(ResolveError):
+    """No place that is known has a locked file."""
+
+
 class Finder:
     """Finds a lock's wheels.
 
@@ -99,7 +103,7 @@ class Finder:
             By sha256 (hex).
 
         Raises:
-            ResolveError: a wheel is nowhere; the message names it and its hash.
+            NowhereError: a wheel is nowhere; the message names it and its hash.
             DeclarationError: a wheel needs a credential whose variable is not set.
         """
         wheels = [wheel for wheel in self.lock.wheels if wanted is None or wheel.sha256 in wanted]
@@ -127,13 +131,14 @@ class Finder:
                 rest.remove(wheel)
         if rest:
             unset = _unset(url for indexes in self.indexes for url in indexes.urls)
-            names = "\n".join(f"  {wheel.filename} sha256 {wheel.sha256}" for wheel in rest)
-            raise ResolveError(
-                f"{len(rest)} locked files are neither on this machine nor on a configured index:\n{names}",
+            names = "\n".join(f"  {wheel.filename} sha256 {wheel.sha256}{self._other(wheel)}" for wheel in rest)
+            raise NowhereError(
+                f"{_counted(len(rest), 'locked file is', 'locked files are')} neither on this machine nor on a "
+                f"configured index:\n{names}",
                 hint=f"Set {', '.join(unset)}, which the app's index URLs name, and build again."
                 if unset
-                else "Configure uv or pip for the index that has them, or lock anew: "
-                "builder lock --upgrade-package NAME",
+                else "Configure uv or pip for the index that has them, or lock anew: builder lock "
+                + " ".join(f"--upgrade-package {wheel.name}" for wheel in rest),
             )
         return found
 
@@ -163,14 +168,21 @@ class Finder:
                 yield replace(step, requirements=())
 
     def _local(self, wheel: Wheel) -> Source | None:
+        return next((Source(path=path) for path in self._candidates(wheel) if _has_hash(path, wheel)), None)
+
+    def _other(self, wheel: Wheel) -> str:
+        """Names the files of this machine that have a wheel's name and another content."""
+        paths = dict.fromkeys(path for path in self._candidates(wheel) if path.is_file())
+        return "".join(f"\n    {path} has another content" for path in paths)
+
+    def _candidates(self, wheel: Wheel) -> list[Path]:
         candidates = [local_path(wheel.url)] if wheel.url and wheel.url.startswith("file:") else []
         candidates += [self.folder / wheel.filename]
         for indexes in self.indexes:
             candidates += [
                 local_path(url) / wheel.filename for url in indexes.find_links if url.startswith("file:")
             ]
-        candidates += self.local_files.get(wheel.filename, ())
-        return next((Source(path=path) for path in candidates if _has_hash(path, wheel)), None)
+        return candidates + self.local_files.get(wheel.filename, [])
 
     def _declared(self, wheel: Wheel, gone: Collection[str]) -> Source | None:
         url = declared_url(self.requirements, wheel.filename) if wheel.direct else None
@@ -240,6 +252,10 @@ class Finder:
 def _unset(texts: Iterable[str]) -> list[str]:
     """The variables that are named and were not replaced, since they are not set (`parse_requirements`)."""
     return sorted({name for text in texts for name in re.findall(r"\$\{([A-Z0-9_]+)\}", text)})
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def _has_hash(path: Path, wheel: Wheel) -> bool:

@@ -7,6 +7,7 @@ the time that its file takes to load.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import code, resources
+from builder.files import replacing
 from builder.layout import Image
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class Memory:
 
     def keep(self, image: Image, lock_digest: str) -> None:
         """Remember an image and the digest of the lock it was built from."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = self._file.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps({**asdict(image), "path": str(image.path), "lock_digest": lock_digest}))
-        scratch.replace(self._file)
+        known = {**asdict(image), "path": str(image.path), "lock_digest": lock_digest}
+        # The image is built. Where the cache cannot be written, the next run asks Nix, and that is all.
+        with contextlib.suppress(OSError), replacing(self._file) as file:
+            file.write(json.dumps(known).encode())

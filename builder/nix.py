@@ -12,14 +12,14 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import store
+from builder import process, store
 from builder.errors import BuildError, ToolError
+from builder.nix_failure import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -122,11 +122,8 @@ def settings() -> tuple[str, ...]:
 def _substituters() -> list[str]:
     # Nix 2.8 has the first command only; newer ones call it a deprecated alias of the second.
     for command in (["show-config"], ["config", "show"]):
-        shown = subprocess.run(
-            [_executable("nix"), "--extra-experimental-features", "nix-command", *command, "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
+        shown = process.run(
+            [_executable("nix"), "--extra-experimental-features", "nix-command", *command, "--json"]
         )
         try:
             configured = json.loads(shown.stdout)["substituters"]["value"]
@@ -136,30 +133,6 @@ def _substituters() -> list[str]:
     return []
 
 
-def _explain(stderr: str) -> ToolError | None:
-    lowered = stderr.lower()
-    if (
-        "daemon-socket" in lowered
-        or "cannot connect to daemon" in lowered
-        or "cannot connect to socket" in lowered
-    ):
-        return ToolError(
-            f"Nix could not reach its daemon: {stderr.strip().splitlines()[-1]}",
-            hint="Start it (systemctl start nix-daemon, or `sudo nix-daemon &`); on Debian and Ubuntu the user must "
-            "be in the group nix-users (sudo usermod -aG nix-users $USER, then log in again).",
-        )
-    if "permission denied" in lowered and "/nix" in lowered:
-        return ToolError(
-            f"Nix may not write its store: {stderr.strip().splitlines()[-1]}",
-            hint="Run the Nix daemon, or run builder as the user who owns /nix.",
-        )
-    if "no space left on device" in lowered:
-        return ToolError(
-            "The disk is full.", hint="`nix-collect-garbage` frees store paths that nothing uses."
-        )
-    return None
-
-
 def run(command: str, *words: str) -> str:
     """Run one of Nix's commands and return what it prints.
 
@@ -167,11 +140,9 @@ def run(command: str, *words: str) -> str:
         ToolError: it is missing, or this user may not use the store.
         BuildError: it failed.
     """
-    done = subprocess.run(
-        [_executable(command), *settings(), *words], capture_output=True, text=True, check=False
-    )
+    done = process.run([_executable(command), *settings(), *words])
     if done.returncode:
-        raise _explain(done.stderr) or BuildError(f"{command} failed: {done.stderr.strip()}")
+        raise refusal(done.stderr) or BuildError(f"{command} failed: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -240,11 +211,9 @@ def would_build(expression: str) -> list[str]:
         BuildError: the expression does not evaluate.
     """
     words = ["build", "--pure-eval", "--dry-run", "--no-link", "--expr", expression]
-    done = subprocess.run(
-        [_executable("nix"), *settings(), *words], capture_output=True, text=True, check=False
-    )
+    done = process.run([_executable("nix"), *settings(), *words])
     if done.returncode:
-        raise BuildError(done.stderr.strip())
+        raise refusal(done.stderr) or BuildError(done.stderr.strip())
     return [line.strip() for line in done.stderr.splitlines() if line.strip().endswith(".drv")]
 
 
@@ -269,7 +238,9 @@ def build(
         the store path of `out`.
 
     Raises:
+        PinnedFileError: a file could not be had, or is another one.
         BuildError: with the failing derivation's own last words.
+        MachineError: the disk is full.
         ToolError: Nix is missing, or this user may not use the store.
     """
     words = [
@@ -286,23 +257,12 @@ def build(
         "--expr",
         expression,
     ]
-    with subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **(environment or {})},
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                log.line(line.rstrip("\n"))
-            printed = process.stdout.read()
-        except KeyboardInterrupt:
-            # Nix has the signal too (same process group): it stops its builders and keeps what was finished.
-            process.wait()
-            raise
-    if process.returncode:
-        raise _explain("\n".join(log.errors)) or log.failure()
+    with process.started(words, env={**os.environ, **(environment or {})}) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        for line in running.stderr:
+            log.line(line.rstrip("\n"))
+        printed = running.stdout.read()
+    if running.returncode:
+        raise log.failure()
     return str(json.loads(printed)[0]["outputs"]["out"])

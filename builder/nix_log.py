@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from builder.errors import BuildError, ResolveError
+from builder.nix_failure import explain, readable
+
+if TYPE_CHECKING:
+    from builder.errors import BuilderError
 
 _FETCH = 101
 _BUILDS = 104
@@ -20,8 +23,6 @@ _LOG_LINE = 101
 _PROGRESS = 105
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _KEPT_LINES = 200
-# How this project's scripts, and Python where they fail, begin the line that tells what is wrong.
-_ERROR = re.compile(r"error: |[\w.]*(Error|Exception)\b")
 
 
 class Reporter(Protocol):
@@ -38,12 +39,6 @@ class Reporter(Protocol):
 
     def finished(self, key: int) -> None:
         """Work on one thing has ended."""
-
-
-def readable(store_path: str) -> str:
-    """A store path's name, without folder, hash and `.drv`."""
-    name = store_path.rsplit("/", 1)[-1].removesuffix(".drv")
-    return name.split("-", 1)[-1]
 
 
 class Log:
@@ -109,41 +104,7 @@ class Log:
             elif event["id"] == self._all_builds:
                 self._reporter.counted(int(fields[0]), int(fields[1]))
 
-    def failure(self) -> BuildError | ResolveError:
-        """The error that explains why the build failed, in as few words as there are."""
-        text = "\n".join(self.errors)
-        mismatch = re.search(
-            r"hash mismatch in fixed-output derivation '([^']+)'.*?specified:\s*(\S+).*?got:\s*(\S+)",
-            text,
-            re.DOTALL,
-        )
-        if mismatch:
-            return ResolveError(
-                f"{readable(mismatch[1])} is not the file that the lock pins: expected {mismatch[2]}, "
-                f"got {mismatch[3]}.",
-                hint="The file was changed where it is served, or altered on the way. If the change is wanted: "
-                "`builder lock --upgrade-package NAME`.",
-            )
-        if download := _failed_download(text):
-            return download
-        for drv, lines in self._lines.items():
-            # The first wording is that of Nix 2.8 to 2.26 at least, the second that of 2.34.
-            if f"builder for '{drv}' failed" in text or f"Cannot build '{drv}'" in text:
-                said = [line for line in lines if line.strip()]
-                if download := _failed_download("\n".join(said)):
-                    return download
-                error = next((line for line in reversed(said) if _ERROR.match(line)), None)
-                words = error.removeprefix("error: ") if error else "\n".join(said[-20:])
-                return BuildError(f"{readable(drv)}: {words}", hint=f"Full log: nix log {drv}")
-        return BuildError(text.strip() or "nix build failed and said nothing.")
-
-
-def _failed_download(text: str) -> ResolveError | None:
-    """The error of a download that failed, which Nix itself says or a downloading derivation's log does."""
-    found = re.search(r"unable to download '([^']+)': (.*?)(?:\n|$)", text)
-    if not found:
-        return None
-    return ResolveError(
-        f"Could not download {found[1]}: {found[2].strip()}.",
-        hint="What was fetched so far is kept: run the same command again when the network is back.",
-    )
+    def failure(self) -> BuilderError:
+        """The error that explains why the build failed; see `builder.nix_failure.explain`."""
+        logs = {drv: self._lines.get(drv, ()) for drv in self._drv.values()}
+        return explain("\n".join(self.errors), logs)

@@ -14,17 +14,18 @@ import sqlite3
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.debian.fetch import fetch_pinned
 from builder.debian.relations import Alternatives, Relation, parse_relations
 from builder.debian.version import version_key
 from builder.errors import ResolveError
+from builder.files import scratch_folder
 from builder.models import Deb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from builder.debian.mirrors import Archive, Mirrors
     from builder.debian.release import Release

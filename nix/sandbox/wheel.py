@@ -337,7 +337,10 @@ class Wheel:
         algorithm, _, digest = hashed.partition("=")
         try:
             length = hashlib.new(algorithm).digest_size
-            raw = base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4))
+            if len(digest) == 2 * length:  # in hex, against the specification; installers do not mind
+                raw = bytes.fromhex(digest)
+            else:
+                raw = base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4))
         except (ValueError, binascii.Error):
             raise self.error(
                 entry.name, f"its row for {name!r} has a hash that cannot be read: {hashed!r}"

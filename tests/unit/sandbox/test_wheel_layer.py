@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import subprocess
@@ -211,6 +212,14 @@ def test_stronger_hashes_are_checked_too(tmp_path, algorithm):
     assert record_of(layer)["demo/x"] == (good, "1")
     with pytest.raises(WheelError, match=f"its {algorithm} is"):
         build(tmp_path, make_wheel(tmp_path, {"demo/x": "1"}, rows={"demo/x": f"demo/x,{bad},1"}))
+
+
+def test_a_hash_in_hex_is_understood(tmp_path):
+    good, bad = hashlib.sha256(b"1").hexdigest(), hashlib.sha256(b"2").hexdigest()
+    layer = build(tmp_path, make_wheel(tmp_path, {"demo/x": "1"}, rows={"demo/x": f"demo/x,sha256={good},1"}))
+    assert record_of(layer)["demo/x"] == (f"sha256={good}", "1")
+    with pytest.raises(WheelError, match="its sha256 is"):
+        build(tmp_path, make_wheel(tmp_path, {"demo/x": "1"}, rows={"demo/x": f"demo/x,sha256={bad},1"}))
 
 
 @pytest.mark.parametrize(
