@@ -5,9 +5,13 @@ PYTHON ?= python3
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILDER := .venv/bin/builder
 
-# Commands, each with the Debian packages that bring it.
-RUN_TOOLS := nix:nix-bin podman:podman,runc skopeo:skopeo gpgv:gpgv
-TEST_TOOLS := $(RUN_TOOLS) umoci:umoci go:golang-go,golang-github-containerd-stargz-snapshotter-dev unshare:util-linux xz:xz-utils
+# Commands and files, each with the Debian packages that bring it.
+GOCODE := /usr/share/gocode/src/github.com
+RUN_TOOLS := nix:nix-bin podman:podman,runc skopeo:skopeo gpgv:gpgv \
+  /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
+TEST_TOOLS := $(RUN_TOOLS) umoci:umoci unshare:util-linux xz:xz-utils go:golang-go \
+  $(GOCODE)/containerd/stargz-snapshotter:golang-github-containerd-stargz-snapshotter-dev \
+  $(GOCODE)/opencontainers/image-spec/schema:golang-github-opencontainers-image-spec-dev
 BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah
 
 .PHONY: help demo test test-fast bench lint format venv run-tools test-tools bench-tools
@@ -28,9 +32,12 @@ venv: .venv/installed
 	.venv/bin/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
-# Installs the Debian packages of those commands that are not there.
+# Installs the Debian packages of those that are not there. Nix's own installer puts it where PATH may not lead yet.
 define ensure
-	@wanted=$$(for tool in $(1); do command -v $${tool%%:*} >/dev/null || [ -x /nix/var/nix/profiles/default/bin/$${tool%%:*} ] || echo $${tool#*:} | tr , ' '; done); \
+	@wanted=$$(for tool in $(1); do \
+	  case $$tool in /*) [ -e $${tool%%:*} ] ;; *) command -v $${tool%%:*} >/dev/null ;; esac || \
+	  [ -x /nix/var/nix/profiles/default/bin/$${tool%%:*} ] || echo $${tool#*:} | tr , ' '; \
+	done); \
 	[ -z "$$wanted" ] || $(MAKE) --no-print-directory install WANTED="$$(echo $$wanted)"
 endef
 

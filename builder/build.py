@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import code, nix, render, resources, store
+from builder.errors import NowhereError
 from builder.layout import Image, read_image
 from builder.nix_failure import PinnedFileError, readable
 from builder.nix_log import Log
@@ -136,8 +137,7 @@ def _prepare(
 ) -> str:
     """Put into the store what Nix cannot fetch itself, and return the expression to build.
 
-    Args:
-        gone: sha256 of wheels whose URLs do not serve them.
+    `gone` are the sha256 of wheels whose URLs do not serve them.
     """
     from builder import sources
 
@@ -197,11 +197,10 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
 
     Raises:
         BuildError: a step failed.
-        ResolveError: a file could not be had, or is not the one that is pinned.
+        NowhereError: no place has a wheel that is pinned.
+        PinnedFileError: a file could not be had, or is not the one that is pinned.
         ToolError: Nix is missing or cannot be used.
     """
-    from builder.index import NowhereError
-
     wheels = {store.store_name(wheel.filename): wheel for wheel in plan.lock.wheels}
     gone: dict[str, PinnedFileError] = {}
     steps = 0
@@ -221,6 +220,9 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
             steps += len(log.built)
             wheel = wheels.get(error.name)
             if wheel is None or wheel.sha256 in gone or not error.elsewhere:
+                if error.elsewhere:
+                    what = f"-package {wheel.name}" if wheel else ""
+                    error.hint += f" To lock what is there now: builder lock --upgrade{what}."
                 raise
             gone[wheel.sha256] = error
             continue

@@ -32,6 +32,10 @@ class ResolveError(BuilderError):
     exit_code = 4
 
 
+class NowhereError(ResolveError):
+    """No place that is known has a locked file."""
+
+
 class LockError(BuilderError):
     """The lock is missing, stale, malformed or does not fit what it is asked for."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from builder.credentials import Credentials
-from builder.errors import DeclarationError, ResolveError
+from builder.errors import DeclarationError, NowhereError
 from builder.fetch import Session, download, public_url
 from builder.local_index import local_path
 from builder.machine_config import machine_config, without_name
@@ -41,10 +41,6 @@ class Source:
     path: Path | None = None
     url: str | None = None
     private_url: str | None = field(default=None, repr=False)
-
-
-class NowhereError(ResolveError):
-    """No place that is known has a locked file."""
 
 
 class Finder:
@@ -131,7 +127,9 @@ class Finder:
                 rest.remove(wheel)
         if rest:
             unset = _unset(url for indexes in self.indexes for url in indexes.urls)
-            names = "\n".join(f"  {wheel.filename} sha256 {wheel.sha256}{self._other(wheel)}" for wheel in rest)
+            names = "\n".join(
+                f"  {wheel.filename} sha256 {wheel.sha256}{self._other(wheel)}" for wheel in rest
+            )
             raise NowhereError(
                 f"{_counted(len(rest), 'locked file is', 'locked files are')} neither on this machine nor on a "
                 f"configured index:\n{names}",

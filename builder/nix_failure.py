@@ -107,7 +107,8 @@ def _failed_step(drv: str, said: list[str], text: str) -> BuilderError:
     if killed:
         memory = "Memory may have run out: the kernel's log (dmesg) tells. " if killed[1] == "9" else ""
         return BuildError(
-            f"{readable(drv)}: the step was ended by signal {killed[1]} ({killed[2]}).", hint=f"{memory}{_KEPT}."
+            f"{readable(drv)}: the step was ended by signal {killed[1]} ({killed[2]}).",
+            hint=f"{memory}{_KEPT}.",
         )
     error = next((line for line in reversed(said) if _ERROR.match(line)), None)
     words = error.removeprefix("error: ") if error else "\n".join(said[-_SHOWN_LINES:])
@@ -123,7 +124,9 @@ def _failed_step(drv: str, said: list[str], text: str) -> BuilderError:
 
 def _mismatch(text: str) -> PinnedFileError | None:
     found = re.search(
-        r"hash mismatch in fixed-output derivation '([^']+)'.*?specified:\s*(\S+).*?got:\s*(\S+)", text, re.DOTALL
+        r"hash mismatch in fixed-output derivation '([^']+)'.*?specified:\s*(\S+).*?got:\s*(\S+)",
+        text,
+        re.DOTALL,
     )
     if not found:
         return None
@@ -151,9 +154,10 @@ def _download(text: str, name: str) -> PinnedFileError | None:
     reason = found[2].strip()
     # "HTTP error 200 ('OK') (curl error: Transferred a partial file)" says what went wrong in its last part only.
     reason = re.sub(r"^HTTP error 2\d\d(?: \('[^']*'\))? \(curl error: (.*)\)$", r"\1", reason)
+    gone = _NOT_THERE.search(reason) is not None
     return PinnedFileError(
         name or found[1].rpartition("/")[2],
         f"it could not be downloaded from {found[1]}: {reason}",
-        hint=f"{_KEPT} when the network is back.",
-        elsewhere=_NOT_THERE.search(reason) is not None,
+        hint="The server does not have it any more." if gone else f"{_KEPT} when the network is back.",
+        elsewhere=gone,
     )

@@ -1,9 +1,11 @@
+import base64
 import json
 
 import pytest
 
-from builder.errors import BuildError, ResolveError
-from builder.nix_log import Log, readable
+from builder.errors import BuildError, MachineError, ResolveError
+from builder.nix_failure import PinnedFileError, readable
+from builder.nix_log import Log
 
 
 class Recorder:
@@ -31,6 +33,7 @@ def feed(*events):
     return log, reporter.seen
 
 
+SRI = "sha256-" + base64.b64encode(b"\1" * 32).decode()
 DRV = "/nix/store/abc-layer-numpy-2.0.drv"
 START = {"action": "start", "type": 105, "id": 7, "fields": [DRV, "", 1, 1], "text": "building"}
 
@@ -77,13 +80,15 @@ def test_a_hash_mismatch_names_the_file_and_both_hashes():
             "action": "msg",
             "level": 0,
             "msg": "\x1b[31;1merror:\x1b[0m hash mismatch in fixed-output derivation "
-            "'/nix/store/abc-six-1.whl.drv':\n         specified: sha256-AAA=\n            got:    sha256-BBB=",
+            f"'/nix/store/abc-six-1.whl.drv':\n         specified: {SRI}\n            got:    sha256-odd",
         }
     )
     error = log.failure()
-    assert isinstance(error, ResolveError)
-    assert "six-1.whl" in str(error)
-    assert "expected sha256-AAA=, got sha256-BBB=" in str(error)
+    assert isinstance(error, PinnedFileError)
+    assert error.name == "six-1.whl"
+    assert error.elsewhere
+    # As locks write it; what does not parse stays as Nix wrote it.
+    assert f"expected sha256 {'01' * 32}, got sha256-odd" in str(error)
 
 
 def test_a_failed_download_names_the_url_and_says_that_work_is_kept():
@@ -111,7 +116,9 @@ def test_newer_nix_words_a_failed_build_otherwise():
             "raw_msg": "Cannot build '/nix/store/abc-image.drv'.\nReason: 1 dependency failed.",
         },
     )
-    assert str(log.failure()) == "layer-numpy-2.0: numpy-2.0.whl: a/b has a wrong CRC"
+    error = log.failure()
+    assert str(error) == "numpy-2.0.whl: a/b has a wrong CRC"
+    assert "another version of numpy" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -137,9 +144,42 @@ def test_a_download_that_failed_as_a_build_is_told_as_a_download(lines):
         {"action": "msg", "level": 0, "raw_msg": f"builder for '{DRV}' failed with exit code 1"},
     )
     error = log.failure()
-    assert isinstance(error, ResolveError)
-    assert str(error).startswith("Could not download https://host.example.org/x: HTTP error 404")
+    assert isinstance(error, PinnedFileError)
+    assert error.elsewhere
+    where = "it could not be downloaded from https://host.example.org/x: HTTP error 404"
+    assert str(error).startswith(f"layer-numpy-2.0: {where}")
     assert "html" not in str(error)
+
+
+def test_a_download_that_broke_off_is_told_in_curls_words():
+    words = "HTTP error 200 ('OK') (curl error: Transferred a partial file)"
+    log, _ = feed(f"error: unable to download 'https://host.example.org/six-1.whl': {words}")
+    error = log.failure()
+    assert isinstance(error, PinnedFileError)
+    assert not error.elsewhere
+    assert str(error).endswith("six-1.whl: Transferred a partial file.")
+
+
+@pytest.mark.parametrize(
+    "wording", ["builder for '{}' failed due to {}", "Cannot build '{}'.\nReason: builder failed due to {}."]
+)
+def test_a_step_that_was_killed_is_told_with_the_likely_cause(wording):
+    log, _ = feed(START, {"action": "msg", "level": 0, "raw_msg": wording.format(DRV, "signal 9 (Killed)")})
+    error = log.failure()
+    assert isinstance(error, BuildError)
+    assert "signal 9" in str(error)
+    assert "emory" in error.hint
+
+
+@pytest.mark.parametrize("place", ["nix", "builder"])
+def test_a_full_disk_is_told_as_such_wherever_it_was_met(place):
+    said = "error: [Errno 28] No space left on device: '/nix/store/abc-layer/blob'"
+    line = {"action": "result", "type": 101, "id": 7, "fields": [said]}
+    failed = f"builder for '{DRV}' failed with exit code 1"
+    log, _ = feed(START, *([line, failed] if place == "builder" else [said]))
+    error = log.failure()
+    assert isinstance(error, MachineError)
+    assert str(error) == "The disk is full: /nix/store/abc-layer/blob could not be written."
 
 
 def test_a_line_that_is_not_structured_is_kept_as_an_error():
