@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from builder.models import AppSpec, Lock
     from builder.progress import Display
     from builder.settings import Settings
+    from builder.sources import Supply
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,8 @@ def entry_expression(
 
 def _prepare(
     plan: Plan, settings: Settings, *, cache: Path, display: Display, gone: Iterable[str] = ()
-) -> str:
-    """Put into the store what Nix cannot fetch itself, and return the expression to build.
+) -> tuple[str, Supply]:
+    """Put into the store what Nix cannot fetch itself; return the expression to build and where the rest is.
 
     `gone` are the sha256 of wheels whose URLs do not serve them.
     """
@@ -150,7 +151,8 @@ def _prepare(
         supply = sources.supply(
             plan.lock, plan.spec, settings, cache=cache, display=display, gone=tuple(gone)
         )
-    return entry_expression(plan, mirrors=supply.mirrors, urls=supply.urls, expression=expression)
+    entry = entry_expression(plan, mirrors=supply.mirrors, urls=supply.urls, expression=expression)
+    return entry, supply
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class Steps:
 
 def dry_run(plan: Plan, settings: Settings, *, cache: Path, display: Display) -> Steps:
     """Find out what a build would do, and do none of it. Raises what `build` raises."""
-    entry = _prepare(plan, settings, cache=cache, display=display)
+    entry, _ = _prepare(plan, settings, cache=cache, display=display)
     pinned = {store.store_name(name) for name in _pinned_files(plan.lock)}
     names = [readable(path) for path in nix.would_build(entry)]
     return Steps(
@@ -206,12 +208,13 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
     steps = 0
     while True:
         try:
-            entry = _prepare(plan, settings, cache=cache, display=display, gone=gone)
+            entry, supply = _prepare(plan, settings, cache=cache, display=display, gone=gone)
         except NowhereError as error:
             if not gone:
                 raise
-            tried = "\n".join(f"{lost.name}: {lost.problem}." for lost in gone.values())
-            raise NowhereError(f"{tried}\n{error}", hint=error.hint) from error
+            tried = "\n".join(map(str, gone.values()))
+            message = f"{tried}\nNeither this machine nor a configured index has what the lock pins."
+            raise NowhereError(message, hint=error.hint) from error
         display.stage(f"Building {plan.spec.name}")
         log = Log(display)
         try:
@@ -219,6 +222,8 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         except PinnedFileError as error:
             steps += len(log.built)
             wheel = wheels.get(error.name)
+            if wheel and not error.url:
+                error.url = supply.urls.get(wheel.sha256) or wheel.url or ""
             if wheel is None or wheel.sha256 in gone or not error.elsewhere:
                 if error.elsewhere:
                     what = f"-package {wheel.name}" if wheel else ""

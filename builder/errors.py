@@ -64,9 +64,14 @@ def of_the_machine(error: OSError) -> MachineError:
     """The error for what the system refused, in the words that it has for it."""
     said = error.strerror or str(error) or type(error).__name__
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return disk_full(str(error.filename or ""))
     return MachineError(f"{where}{said}")
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether the system had no room left for what was to be written, or for what this user may write."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def disk_full(path: str = "") -> MachineError:

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from builder.credentials import NOBODY, Credentials, origin
 from builder.errors import ResolveError
+from builder.files import replacing
 from builder.redact import redact, redact_url, strip_url, url_secrets
 from builder.version import version
 
@@ -101,12 +102,8 @@ def download(
         FetchError: it could not be had after a few attempts, or has another hash.
     """
     target = folder / (filename or unquote(urlsplit(url).path.rpartition("/")[2]))
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".fetch-", dir=folder)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as sink:
-            digest, read = _fetch(url, session, sink, limit=size, progress=progress)
+    with replacing(target) as sink:
+        digest, read = _fetch(url, session, sink, limit=size, progress=progress)
         if digest != sha256:
             raise FetchError(
                 f"hash mismatch for {target.name}: expected sha256 {sha256}, got {digest} ({read} bytes) "
@@ -114,10 +111,7 @@ def download(
                 hint="That is not the file that was locked. If it was replaced on purpose, lock anew "
                 "with `builder lock --upgrade-package NAME`.",
             )
-        part.chmod(0o644)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        os.fchmod(sink.fileno(), 0o644)
     return target
 
 
@@ -176,7 +170,8 @@ def _attempt(
                 f"the certificate of {shown} is not trusted: {reason.verify_message}",
                 hint="Name the file of your CA's certificates in SSL_CERT_FILE, or as pip's `cert`.",
             ) from error
-        raise _PassingError(FetchError(f"{shown} cannot be reached: {reason}", hint=offline)) from error
+        words = reason.strerror or str(reason) if isinstance(reason, OSError) else str(reason)
+        raise _PassingError(FetchError(f"{shown} cannot be reached: {words}", hint=offline)) from error
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
         message = redact(str(error) or type(error).__name__, url_secrets(url))
         raise _PassingError(

@@ -17,20 +17,29 @@ _unfinished: set[Path] = set()
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once the block has ended without an exception, and not before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-    partial = Path(name)
-    _unfinished.add(partial)
+    """A file that takes the place of `path` once the block has ended without an exception, and not before.
+
+    Raises:
+        OSError: it cannot be written; `filename` is `path`.
+    """
+    partial = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        partial = Path(name)
+        _unfinished.add(partial)
         with os.fdopen(handle, "wb") as file:
             yield file
         partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        if partial:
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
     finally:
-        _unfinished.discard(partial)
+        if partial:
+            _unfinished.discard(partial)
 
 
 @contextlib.contextmanager

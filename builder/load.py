@@ -298,11 +298,14 @@ def _fields(target: Target, report: dict[str, Any]) -> dict[str, Any]:
         report["settings"], base=file.parent, where=lambda key: _place(target, report, key)
     )
     labels = {**target.labels, **report["labels"]}
+    place = _place(target, report, "requirements")
     if target.table:
         where = f"{target.pyproject}: [tool.{target.table}.apps.{target.name}]"
         written = {key: value for key, value in target.settings.items() if key in BUILD_SETTINGS}
         platform = {key: value for key, value in target.settings.items() if key in PLATFORM_SETTINGS}
         table = read_attributes(written, base=target.root, where=lambda key: f"{where} {key}")
+        if "requirements" in table and (target.table == "builder" or "requirements" not in declared):
+            place = f"{where} requirements"
         # fal's tables fill in what the class leaves out; ours have the last word.
         declared = {**declared, **table} if target.table == "builder" else {**table, **declared}
         labels |= platform
@@ -318,6 +321,7 @@ def _fields(target: Target, report: dict[str, Any]) -> dict[str, Any]:
             {"method": method, "path": path} for method, path in _endpoints(target, report["endpoints"], cls)
         ),
         "labels": dict(sorted(shown.items())),
+        "requirements_place": place,
         "requirements_context_dir": file.parent,
         "app_files_ignore": tuple(App.app_files_ignore),
         **{key: value for key, value in declared.items() if value is not None},

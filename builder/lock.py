@@ -13,9 +13,7 @@ import json
 import os
 import re
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,7 +21,8 @@ from packaging.pylock import Package, Pylock, PylockUnsupportedVersionError, Pyl
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from pydantic import ValidationError
 
-from builder.errors import LockError
+from builder.errors import LockError, is_disk_full
+from builder.files import replacing
 from builder.models import Architecture, Base, Deb, Lock, Model, Wheel
 
 if sys.version_info >= (3, 11):
@@ -33,6 +32,7 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from builder.models import AppSpec
     from builder.requirements import Requirement, Requirements
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of `[tool.builder]`. A reader refuses what is newer than itself."""
 
-_ANEW = "Write it anew with `builder lock`; to give up its pins, delete it first."
+_ANEW = "Take it from version control again, or delete it: `builder lock` then chooses all versions anew."
 _FILENAME = re.compile(r"[A-Za-z0-9._+!-]+\.whl")
 
 
@@ -161,21 +161,15 @@ def write_lock(path: Path, content: LockFile, *, target: str = "TARGET") -> bool
         if path.read_bytes() == text.encode():
             return False
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    except OSError as error:
-        raise LockError(f"{path} cannot be written: {error.strerror}") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with replacing(path) as file:
             file.write(text.encode())
             file.flush()
+            os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
     except OSError as error:
+        if is_disk_full(error):
+            raise
         raise LockError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return True
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder import code, resources
+from builder import code, resources, store
 from builder.files import replacing
 from builder.layout import Image
 
@@ -59,7 +59,8 @@ def key(fields: Mapping[str, Any], options: Iterable[object]) -> str:
         name: (_digest(path), os.access(path, os.X_OK))
         for name, path in code.files(code.Shipped.of(fields)).items()
     }
-    everything = [fields, list(options), _digest(lock), _digest(root / "pyproject.toml"), shipped, _tool()]
+    settings = _digest(root / "pyproject.toml")
+    everything = [fields, list(options), _digest(lock), settings, shipped, _tool(), store.STORE]
     return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -44,6 +44,7 @@ class AppSpec(Model):
         python: "3.11" where declared, otherwise None.
         local_python: version of the interpreter that loaded the file ("3.11"), the default for `python`.
         requirements: install steps in order, each a tuple of pip command-line words.
+        requirements_place: where they are written, for errors: `app.py:12: Upscale.requirements`.
         requirements_context_dir: base of local paths in requirements, absolute.
         machine_types: fallbacks in order; never empty.
         num_gpus: GPUs asked for, or None.
@@ -62,6 +63,7 @@ class AppSpec(Model):
     python: str | None = None
     local_python: str
     requirements: tuple[tuple[str, ...], ...] = ()
+    requirements_place: str = ""
     requirements_context_dir: Path
     machine_types: tuple[str, ...] = ("S",)
     num_gpus: int | None = None

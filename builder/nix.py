@@ -89,6 +89,15 @@ def _executable(name: str) -> str:
     raise ToolError(f"{name} was not found: Nix is not installed, or not on PATH.", hint=_INSTALL_HINT)
 
 
+def require() -> None:
+    """See that Nix is there, before time is spent on what it is needed for.
+
+    Raises:
+        ToolError: it is missing.
+    """
+    _executable("nix")
+
+
 def _has_build_users() -> bool:
     try:
         return bool(grp.getgrnam("nixbld").gr_mem)

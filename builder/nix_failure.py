@@ -29,13 +29,20 @@ class PinnedFileError(ResolveError):
         name: the file's store name.
         problem: what is wrong, without the file's name.
         elsewhere: whether it is worth looking for the file at another place: the server answered, and not with it.
+        url: where it was had from, or "" where Nix does not say.
     """
 
-    def __init__(self, name: str, problem: str, *, hint: str, elsewhere: bool) -> None:
-        super().__init__(f"{name}: {problem}.", hint=hint)
+    def __init__(self, name: str, problem: str, *, hint: str, elsewhere: bool, url: str = "") -> None:
+        super().__init__(name, hint=hint)
         self.name = name
         self.problem = problem
         self.elsewhere = elsewhere
+        self.url = url
+
+    def __str__(self) -> str:
+        """The message."""
+        source = f" from {self.url}" if self.url else ""
+        return f"{self.name}{source}: {self.problem}."
 
 
 def readable(store_path: str) -> str:
@@ -132,7 +139,7 @@ def _mismatch(text: str) -> PinnedFileError | None:
         return None
     return PinnedFileError(
         readable(found[1]),
-        f"what came is not the file that the lock pins: expected sha256 {_hex(found[2])}, got {_hex(found[3])}",
+        f"this is not the file that the lock pins: expected sha256 {_hex(found[2])}, got {_hex(found[3])}",
         hint="The file was changed where it is served, or on the way.",
         elsewhere=True,
     )
@@ -157,7 +164,8 @@ def _download(text: str, name: str) -> PinnedFileError | None:
     gone = _NOT_THERE.search(reason) is not None
     return PinnedFileError(
         name or found[1].rpartition("/")[2],
-        f"it could not be downloaded from {found[1]}: {reason}",
+        f"it could not be downloaded: {reason}",
+        url=found[1],
         hint="The server does not have it any more." if gone else f"{_KEPT} when the network is back.",
         elsewhere=gone,
     )

@@ -129,7 +129,8 @@ def parse_requirements(
     secrets: list[str] = []
     steps = []
     for number, words in enumerate(spec.requirements):
-        place = f"{spec.class_name}.requirements" + (f"[{number}]" if nested else "")
+        place = spec.requirements_place or f"{spec.class_name}.requirements"
+        place += f"[{number}]" if nested else ""
         parser = _StepParser(place, spec.requirements_context_dir, env, unset_ok=unset_ok)
         steps.append(parser.parse(words))
         secrets += parser.secrets

@@ -176,6 +176,7 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
     else:
         from builder import build
 
+        nix.require()
         app = _loaded(fields)
         locked = lock_app(app, request, display=display)
         with build.plan(app.spec, locked.lock, locked.digest, app.settings) as plan:

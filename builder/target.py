@@ -70,11 +70,12 @@ def find_target(target: str, *, cwd: Path | None = None) -> Target:
             )
         file = _app_file(cwd / path, shown=path)
         return Target(file=file, class_name=class_name or None, root=file.parent)
-    if "/" in target or (cwd / target).exists():
+    if "/" in target or ((cwd / target).exists() and not _is_name(target, cwd)):
         hint = "A target is app.py::Class, app.py, or a name from pyproject.toml."
         if (cwd / target / "app.py").is_file():
             hint += f" Did you mean {target.rstrip('/')}/app.py?"
-        raise DeclarationError(f"{target} is not a Python file", hint=hint)
+        kind = "a folder, not a Python file" if (cwd / target).is_dir() else "not a Python file"
+        raise DeclarationError(f"{target} is {kind}", hint=hint)
     return _named_target(target, cwd)
 
 
@@ -138,6 +139,11 @@ def _named_target(name: str, cwd: Path) -> Target:
         f"{pyproject} has no app {name}",
         hint=f"It has: {', '.join(names)}.{near(name, names)}",
     )
+
+
+def _is_name(name: str, cwd: Path) -> bool:
+    tables = _find_tables(cwd)
+    return tables is not None and (name in tables[1] or name in tables[2])
 
 
 def _find_tables(cwd: Path) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:

@@ -3,6 +3,13 @@
 # made on x86_64, since layers are transformations of bytes.
 { system, base }:
 let
+  # Nothing is compiled into the store's folders, and the module `site` is not imported: Debian's sitecustomize.py is
+  # a link to one in /etc, which in a build without a sandbox is the machine's.
+  options = [
+    "-B"
+    "-S"
+  ];
+
   # Debian's packages hold no bytecode, and without it each start of Python compiles what it imports: 0.3 s that every
   # layer would pay. This compiles the modules the scripts import, once for each toolchain.
   #
@@ -17,10 +24,7 @@ let
       name = "python${pythonVersion}-pycache";
       inherit system;
       builder = builtins.head argv;
-      args = builtins.tail argv ++ [
-        "-B"
-        "${./sandbox}/warm_cache.py"
-      ];
+      args = builtins.tail argv ++ options ++ [ "${./sandbox}/warm_cache.py" ];
       PYTHONHASHSEED = "0";
       stdlib = "${rootfs}/usr/lib/python${pythonVersion}";
       scripts = "${./sandbox}";
@@ -59,11 +63,13 @@ in
           // {
             inherit name system;
             builder = builtins.head argv;
-            args = builtins.tail argv ++ [
-              "-B"
-              "${./sandbox}/main.py"
-              script
-            ];
+            args =
+              builtins.tail argv
+              ++ options
+              ++ [
+                "${./sandbox}/main.py"
+                script
+              ];
             spec = builtins.toJSON (spec // { out = builtins.placeholder "out"; });
             passAsFile = [ "spec" ];
           }

@@ -56,6 +56,6 @@ def lock(
         click.echo(json.dumps(body))
     else:
         state = "written" if locked.changed else "up to date"
-        click.echo(
-            f"{locked.path}: {state}, {len(locked.lock.wheels)} packages for Python {locked.lock.python}"
-        )
+        number = len(locked.lock.wheels)
+        packages = f"{number} package{'' if number == 1 else 's'}"
+        click.echo(f"{locked.path}: {state}, {packages} for Python {locked.lock.python}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,6 +18,12 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _PLATFORMS: dict[str, Architecture] = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
 
+def _python(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"3\.\d{1,2}", value):
+        raise click.BadParameter(f"{value!r} is not a minor version of Python, such as 3.11.")
+    return value
+
+
 def target_argument(function: F) -> F:
     """The app to work on."""
     return click.argument("target")(function)
@@ -30,7 +37,12 @@ def app_options(function: F) -> F:
             type=click.Choice(sorted(_PLATFORMS)),
             help="What the image runs on. Default: what the machine type has, or the lock.",
         ),
-        click.option("--python", metavar="X.Y", help="Python of the image. Default: what the app declares."),
+        click.option(
+            "--python",
+            metavar="X.Y",
+            callback=_python,
+            help="Python of the image. Default: what the app declares.",
+        ),
         click.option(
             "--python-interpreter",
             "interpreter",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from builder.debian.mirrors import Mirrors, redact
-from builder.errors import ResolveError
+from builder.errors import ResolveError, is_disk_full
 from builder.files import replacing
 
 if TYPE_CHECKING:
@@ -203,6 +203,8 @@ def _attempt(url: str, headers: dict[str, str], read: _Reader, *, method: str = 
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, urllib.error.URLError) and isinstance(error.reason, FileNotFoundError):
                 raise MissingFileError(f"{redact(url)} does not exist") from None
+            if isinstance(error, OSError) and is_disk_full(error):
+                raise  # not the mirror's fault
             failure = error
         else:
             return True
@@ -237,7 +239,8 @@ def _reason(error: Exception | None) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):
-        return str(error.reason)
+        reason = error.reason
+        return reason.strerror or str(reason) if isinstance(reason, OSError) else str(reason)
     if isinstance(error, http.client.IncompleteRead):
         return "the connection ended before the file did"
     return str(error) or type(error).__name__

@@ -8,7 +8,9 @@ the parsed fields would be half as large, and took 2.2 s.)
 
 from __future__ import annotations
 
+import errno
 import lzma
+import os
 import re
 import sqlite3
 import tempfile
@@ -213,6 +215,10 @@ def build_database(text: bytes, path: Path) -> None:
             connection.execute("CREATE INDEX by_name ON packages (name)")
             connection.execute("CREATE INDEX by_virtual ON provides (virtual)")
             connection.commit()
+        except sqlite3.OperationalError as error:
+            if "disk is full" in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
         finally:
             connection.close()
         partial.replace(path)

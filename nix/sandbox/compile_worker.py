@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
     version, wheel_path, job_path, out, cores = arguments
     if version != f"{sys.version_info[0]}.{sys.version_info[1]}":
         sys.exit(f"compile_worker.py: this is Python {sys.version.split()[0]}, and {version} is asked for")
-    _settle()
+    settle()
     wheel = os.open(wheel_path, os.O_RDONLY)
     with open(job_path, encoding="utf-8", newline="") as file:  # noqa: PTH123 - pathlib is slow to import
         fields = file.read().split("\0")
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> None:
         _wait(running)
 
 
-def _settle() -> None:
+def settle() -> None:
     """Bring the process into a state that does not depend on how it came to be.
 
     A string is marshalled differently if it is alive elsewhere in the process, or was interned there. That can
@@ -118,7 +118,7 @@ def _compile_batch(wheel: int, sources: list[_Source], path: str) -> None:
     offset = 0
     with open(path, "wb") as file:  # noqa: PTH123 - pathlib is slow to import
         for source in sources:
-            pyc = _compile(source.read(wheel), source.path)
+            pyc = compiled(source.read(wheel), source.path)
             if pyc is None:
                 rows.append(_row(0, 0, 0, 0))
                 continue
@@ -134,7 +134,7 @@ def _row(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(8, "little") for number in numbers)
 
 
-def _compile(source: bytes, path: str) -> bytes | None:
+def compiled(source: bytes, path: str) -> bytes | None:
     """Make the content of a .pyc file (PEP 552); None where there cannot be one, as installers leave it."""
     try:
         code = compile(source, path, "exec", dont_inherit=True)

@@ -249,8 +249,12 @@ class Wheel:
 
     def _relative(self, path: str) -> str:
         """Write a path the way RECORD does: relative to site-packages."""
-        inside = f"{self.site_packages}/"
-        return path[len(inside) :] if path.startswith(inside) else f"../../../{path}"
+        folder = self.site_packages
+        up = ""
+        while folder and not path.startswith(f"{folder}/"):
+            folder = folder.rpartition("/")[0]
+            up += "../"
+        return up + path[len(folder) + 1 if folder else 0 :]
 
     # Checks
 

@@ -13,6 +13,8 @@ The specification, a JSON object:
     requested: whether the user asked for it by name.
     max_unpacked: bytes it may unpack to.
 
+A layer is also what merge_layer.py joins to one of several wheels; nothing has to be said for that.
+
 The order in the layer is that of the wheel's file, then what an installer adds, then bytecode sorted by path.
 Nothing of this depends on the machine, so neither does the layer; and the wheel is read in one sweep.
 """

@@ -1,4 +1,4 @@
-"""A newer Nix than the machine's: Debian trixie's, unpacked into a root of its own and run in it.
+"""A newer Nix than the machine's: that of a Debian suite, unpacked into a root of its own and run in it.
 
 Its packages are resolved and verified by this project's own means. The root is entered with `pivot_root`, not `chroot`:
 Nix's sandbox makes namespaces, which a chroot forbids.
@@ -35,12 +35,13 @@ exec "$@"
 """
 
 
-def install(folder: Path, cache: Path) -> Path:
+def install(folder: Path, cache: Path, python: str) -> Path:
     """Make the root and commands that run in it.
 
     Args:
         folder: an empty one, for the root.
         cache: this program's cache folder, for Debian's indexes and packages.
+        python: names the suite by its Python: "3.13" for trixie, with Nix 2.26, "3.14" for forky, with 2.34.
 
     Returns:
         a folder with the commands, for PATH.
@@ -50,10 +51,12 @@ def install(folder: Path, cache: Path) -> Path:
         (root / name).mkdir(parents=True)
     for name in ("bin", "sbin", "lib", "lib64"):
         (root / name).symlink_to(f"usr/{name}")
-    base = resolve_base("3.13", mirrors={}, cache=cache, system_packages=["nix-bin", "bash"])
+    base = resolve_base(python, mirrors={}, cache=cache, system_packages=["nix-bin", "bash"])
     for deb in (*base.debs["x86_64"], *base.extra):
         package = fetch_deb(deb, find_mirrors({}), cache / "debs")
-        files = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE, check=True).stdout
+        files = subprocess.run(
+            ["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE, check=True
+        ).stdout
         subprocess.run(["tar", "-x", "-C", root, "--keep-directory-symlink"], input=files, check=True)
     for name in ("resolv.conf", "passwd", "group", "hosts", "nsswitch.conf"):
         (root / "etc" / name).write_bytes(Path("/etc", name).read_bytes())
@@ -61,6 +64,10 @@ def install(folder: Path, cache: Path) -> Path:
     if certificates.exists():
         (root / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
         (root / "etc/ssl/certs/ca-certificates.crt").write_bytes(certificates.read_bytes())
+    # Nix 2.34 refuses to build below a folder that everybody may write, such as a test's state in /tmp.
+    (root / "var/build").mkdir(parents=True)
+    (root / "etc/nix").mkdir(exist_ok=True)
+    (root / "etc/nix/nix.conf").write_text("build-dir = /var/build\n")
     commands.mkdir()
     for name in COMMANDS:
         script = commands / name

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import configparser
 import csv
 import io
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+import tomllib
 from uv import find_uv_bin
 
 # Compiled code, scripts, data files, headers, namespaces, entry points, vendored trees, odd names.
-UV = [
-    "numpy", "pillow", "scipy", "pandas", "ruff", "black", "jupyterlab-widgets", "notebook-shim", "debugpy", "pyzmq",
-    "tornado", "psutil", "lxml", "cryptography", "grpcio", "protobuf", "googleapis-common-protos", "zope-interface",
-    "zope-event", "pyyaml", "markupsafe", "jinja2", "click", "rich", "httpx", "fastapi", "uvicorn", "websockets",
-    "regex", "tokenizers", "safetensors", "matplotlib", "fonttools", "kiwisolver", "contourpy", "setuptools", "wheel",
-    "pip", "cython", "ninja", "cmake", "pybind11", "greenlet", "sqlalchemy", "orjson", "msgpack", "aiohttp", "jsonschema",
-    "nbconvert", "ipykernel", "sympy", "networkx", "tqdm", "pytest", "coverage", "mypy", "six", "attrs", "docutils",
-]  # fmt: skip
-PIP = [
-    "numpy", "pillow", "ruff", "debugpy", "jupyterlab-widgets", "pyzmq", "lxml", "zope-interface", "googleapis-common-protos",
-    "setuptools", "cython", "pybind11", "greenlet", "matplotlib", "docutils", "black", "uvicorn", "fonttools", "cmake", "tqdm",
-]  # fmt: skip
+UV = """
+numpy pillow scipy pandas ruff black jupyterlab-widgets notebook-shim debugpy pyzmq tornado psutil lxml cryptography grpcio
+protobuf googleapis-common-protos zope-interface zope-event pyyaml markupsafe jinja2 click rich httpx fastapi uvicorn
+websockets regex tokenizers safetensors matplotlib fonttools kiwisolver contourpy setuptools wheel pip cython ninja cmake
+pybind11 greenlet sqlalchemy orjson msgpack aiohttp jsonschema nbconvert ipykernel sympy networkx tqdm pytest coverage mypy
+six attrs docutils
+""".split()
+PIP = """
+numpy pillow ruff debugpy jupyterlab-widgets pyzmq lxml zope-interface googleapis-common-protos setuptools cython pybind11
+greenlet matplotlib docutils black uvicorn fonttools cmake tqdm
+""".split()
+# What names the installer, or how it was asked.
+INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +49,22 @@ def run(*words, **more):
 
 
 def tree(venv):
-    """Files of an environment that an installer wrote: path -> (executable, content with what may differ made equal)."""
+    """Files that an installer wrote: path -> (executable, content); what may differ is made equal."""
     found = {}
     site = next((venv / "lib").glob("python*")) / "site-packages"
     for folder in (site, venv / "bin", venv / "share", venv / "etc", venv / "include"):
         for path in folder.rglob("*"):
-            name = path.relative_to(venv).as_posix()
             if path.is_dir() or path.is_symlink() or "__pycache__" in path.parts:
                 continue
+            metadata = path.parent.name.endswith(".dist-info")
+            if metadata and path.name in INSTALLERS_OWN:
+                continue
             data = path.read_bytes()
-            if path.name == "RECORD" and path.parent.name.endswith(".dist-info"):
+            if metadata and path.name == "RECORD":
                 data = record(data)
-            if path.parent.name.endswith(".dist-info") and path.name in ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"):
-                continue  # names the installer, or how it was asked
             if path.parent.name == "bin":
                 data = re.sub(rb"^#!.*", b"#!python", data)
-            found[name] = (bool(path.stat().st_mode & 0o100), data)
+            found[path.relative_to(venv).as_posix()] = (bool(path.stat().st_mode & 0o100), data)
     return found
 
 
@@ -71,21 +73,32 @@ def record(data):
     rows = set()
     for row in csv.reader(io.StringIO(data.decode())):
         name = row[0]
-        own = name.endswith((".dist-info/INSTALLER", ".dist-info/REQUESTED", ".dist-info/direct_url.json", "uv_cache.json"))
-        if own or name.endswith(".pyc"):
-            continue
-        script = "/bin/" in name  # its hash covers the shebang
-        rows.add((name,) if script else tuple(row))
+        own = ".dist-info/" in name and name.endswith(INSTALLERS_OWN)
+        if not own and not name.endswith(".pyc"):
+            rows.add((name,) if "/bin/" in name else tuple(row))  # a script's hash covers its shebang
     return rows
 
 
+def entry_points(venv):
+    """The scripts that an installer makes of entry points."""
+    found = set()
+    for path in venv.glob("lib/python*/site-packages/*.dist-info/entry_points.txt"):
+        parser = configparser.ConfigParser(delimiters=("=",))
+        parser.optionxform = str
+        parser.read_string(path.read_text())
+        for section in ("console_scripts", "gui_scripts"):
+            if parser.has_section(section):
+                found |= {f"bin/{name}" for name in parser.options(section)}
+    return found
+
+
 def compare(ours, theirs):
-    site = re.compile(r"^(lib/python[^/]*/site-packages/)(?:_virtualenv|distutils-precedence)")
-    ours = {name: value for name, value in ours.items() if "/site-packages/builder/" not in name and not site.match(name)}
-    theirs = {name: value for name, value in theirs.items() if not site.match(name)}
-    own = {"bin/python", "bin/python3", "bin/python3.11"}
-    activate = re.compile(r"^bin/([Aa]ctivate|deactivate|pydoc)")
-    names = {name for name in (*ours, *theirs) if name not in own and not activate.match(name)}
+    """The files that differ, but for what is there without any package: the environment's own and our runtime."""
+    bare = re.compile(
+        r"bin/(python[0-9.]*|[Aa]ctivate.*|deactivate.*|pydoc.*)"
+        r"|lib/python[^/]*/site-packages/(_virtualenv.*|distutils-precedence.*|builder/.*)"
+    )
+    names = {name for name in (*ours, *theirs) if not bare.fullmatch(name)}
     return {name for name in names if ours.get(name) != theirs.get(name)}
 
 
@@ -103,13 +116,17 @@ def test_the_image_holds_the_files_that_pip_installs(image_tree, tmp_path):
     project, ours = image_tree
     venv = tmp_path / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", venv)
-    import tomllib
-
     lock = tomllib.loads((project.folder / "pylock.app.toml").read_text())
     wheels = {package["name"]: package["wheels"][0] for package in lock["packages"]}
-    lines = [f"{name} @ {wheels[name]['url']} --hash=sha256:{wheels[name]['hashes']['sha256']}" for name in PIP]
+    lines = [
+        f"{name} @ {wheels[name]['url']} --hash=sha256:{wheels[name]['hashes']['sha256']}" for name in PIP
+    ]
     (tmp_path / "requirements.txt").write_text("\n".join(lines))
     words = ["install", "--no-deps", "--no-compile", "--quiet", "-r", tmp_path / "requirements.txt"]
     run(sys.executable, "-m", "pip", "--python", venv / "bin/python", *words)
     theirs = tree(venv)
-    assert compare({name: value for name, value in tree(ours).items() if name in theirs}, theirs) == set()
+    mine = {name: value for name, value in tree(ours).items() if name in theirs}
+    # Each installer has a text of its own for the scripts it makes of entry points; ours is uv's (see above).
+    for name in entry_points(venv):
+        assert mine.pop(name)[0] == theirs.pop(name)[0]
+    assert compare(mine, theirs) == set()

@@ -60,6 +60,7 @@ def test_an_app_that_says_nothing_has_the_defaults(folder: Path) -> None:
         file=folder / "app.py",
         root=folder,
         local_python=f"3.{sys.version_info[1]}",
+        requirements_place="app.py: Upscale.requirements",
         requirements_context_dir=folder,
         app_files_ignore=(r"\.pyc$", r"__pycache__/", r"\.git/", r"\.DS_Store$"),
     )
@@ -103,6 +104,7 @@ def test_all_attributes_of_an_app_are_read(folder: Path) -> None:
         python="3.13",
         local_python=f"3.{sys.version_info[1]}",
         requirements=(("setuptools",), ("torch==2.9.1",)),
+        requirements_place="app.py:6: Upscale.requirements",
         requirements_context_dir=folder / "data",
         machine_types=("GPU-H100", "GPU-A100"),
         num_gpus=2,

@@ -146,8 +146,8 @@ def test_a_download_that_failed_as_a_build_is_told_as_a_download(lines):
     error = log.failure()
     assert isinstance(error, PinnedFileError)
     assert error.elsewhere
-    where = "it could not be downloaded from https://host.example.org/x: HTTP error 404"
-    assert str(error).startswith(f"layer-numpy-2.0: {where}")
+    where = "layer-numpy-2.0 from https://host.example.org/x: it could not be downloaded: HTTP error 404"
+    assert str(error).startswith(where)
     assert "html" not in str(error)
 
 
@@ -157,7 +157,7 @@ def test_a_download_that_broke_off_is_told_in_curls_words():
     error = log.failure()
     assert isinstance(error, PinnedFileError)
     assert not error.elsewhere
-    assert str(error).endswith("six-1.whl: Transferred a partial file.")
+    assert str(error).endswith("it could not be downloaded: Transferred a partial file.")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_an_app_file_that_is_a_link_stays_where_the_link_is(project: Path) -> No
         ("app.txt::A", "app.txt is not a Python file", "An app file's name ends in .py."),
         ("app.py::", "app.py::: '' is not a class name", "A target is app.py::Class."),
         ("app.py::a b", "app.py::a b: 'a b' is not a class name", "A target is app.py::Class."),
-        (".", ". is not a Python file", "Did you mean ./app.py?"),
+        (".", ". is a folder, not a Python file", "Did you mean ./app.py?"),
         ("folder.py", "folder.py is a folder, not a Python file", ""),
     ],
 )

@@ -68,6 +68,7 @@ def test_each_scheme_has_its_place(tmp_path):
         f"{data}/headers/sub/demo.h": "3",
         f"{data}/scripts/tool": "#!/bin/sh\n",
         f"{data}/data/share/demo.txt": "5",
+        f"{data}/data/lib/libdemo.so": "7",
         f"{data}/data/lib64/python{MINOR}/site-packages/demo/linked.py": "6",
     }
     layer = build(tmp_path, make_wheel(tmp_path, files))
@@ -81,7 +82,7 @@ def test_each_scheme_has_its_place(tmp_path):
     assert places[f"{site}/demo/linked.py"] == b"6"
     recorded = record_of(layer)
     assert recorded["../../../share/demo.txt"] == (record_hash(b"5"), "1")
-    assert {"demo/pure.py", "../../../bin/tool", "demo/linked.py"} <= set(recorded)
+    assert {"demo/pure.py", "../../../bin/tool", "../../libdemo.so", "demo/linked.py"} <= set(recorded)
     assert not any(".data" in name for name in recorded)
 
 
