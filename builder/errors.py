@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class BuilderError(Exception):
@@ -74,14 +78,17 @@ def is_disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def disk_full(path: str = "") -> MachineError:
+def disk_full(path: str = "", free: Mapping[str, int] | None = None) -> MachineError:
     """The error for a full disk.
 
     Args:
         path: what could not be written; "" where that is not known.
+        free: bytes that are free now, by folder: those that it may have been.
     """
+    room = ", ".join(f"{size / 1e6:.0f} MB in {folder}" for folder, size in (free or {}).items())
     return MachineError(
         f"The disk is full: {path} could not be written." if path else "The disk is full.",
-        hint="What was finished is kept. Make room (`nix-collect-garbage` frees store paths that nothing uses), then "
-        "run the same command again.",
+        hint=(f"Free are {room}. " if room else "")
+        + "Make room (`nix-collect-garbage` frees store paths that nothing uses) and run the same command again: what "
+        "was finished is kept.",
     )

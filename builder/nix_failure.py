@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.errors import BuilderError, BuildError, ResolveError, ToolError, disk_full
+from builder.errors import BuilderError, BuildError, MachineError, ResolveError, ToolError, disk_full
+from builder.store import STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 # How this project's scripts, and Python where they fail, begin the line that tells what is wrong.
 _ERROR = re.compile(r"error: |[\w.]*(Error|Exception)\b")
 _WHEEL = re.compile(r"(?P<name>[^-\s/]+)-[^\s/]+\.whl: ")
+_LINK = re.compile(r"creating symlink from '(?P<path>[^']+?)(\.tmp-[0-9-]+)?' to '[^']*': (?P<reason>.+)")
 _NO_SPACE = "no space left on device"
 _KEPT = "What was finished is kept: run the same command again"
 _SHOWN_LINES = 20
@@ -69,6 +74,13 @@ def refusal(text: str) -> BuilderError | None:
             hint="Start it (systemctl start nix-daemon, or `sudo nix-daemon &`); on Debian and Ubuntu the user must "
             "be in the group nix-users (sudo usermod -aG nix-users $USER, then log in again).",
         )
+    if link := _LINK.search(text):
+        if _NO_SPACE in lowered:
+            return disk_full(link["path"])
+        return MachineError(
+            f"{link['path']} cannot be written: {link['reason']}.",
+            hint="The image is there. --out-link PATH puts the link to it elsewhere, --no-link makes none.",
+        )
     if _NO_SPACE in lowered:
         return _disk_full(text)
     if "permission denied" in lowered and "/nix" in lowered:
@@ -82,7 +94,15 @@ def refusal(text: str) -> BuilderError | None:
 def _disk_full(text: str) -> BuilderError:
     line = next(line for line in text.splitlines() if _NO_SPACE in line.lower())
     path = re.search(r"""['"](/[^'"]+)['"]""", line)
-    return disk_full(path[1] if path else "")
+    if path:
+        return disk_full(path[1])
+    # Nix does not say which: those that it writes to, with what is left now that it has taken back what was unfinished.
+    free = {
+        folder: shutil.disk_usage(folder).free
+        for folder in dict.fromkeys((STORE, tempfile.gettempdir(), str(Path.cwd())))
+        if Path(folder).is_dir()
+    }
+    return disk_full(free=free)
 
 
 def explain(text: str, logs: Mapping[str, Iterable[str]]) -> BuilderError:

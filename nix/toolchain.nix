@@ -10,44 +10,85 @@ let
     "-S"
   ];
 
-  # Debian's packages hold no bytecode, and without it each start of Python compiles what it imports: 0.3 s that every
-  # layer would pay. This compiles the modules the scripts import, once for each toolchain.
+  # What each script imports of its neighbours: a change in one file then rebuilds only what it makes.
+  # tests/unit/test_nix_library.py holds this against the scripts.
+  layer = [
+    "estargz"
+    "gzip_members"
+    "tar_headers"
+  ];
+  compiler = layer ++ [
+    "bytecode"
+    "compile_worker"
+    "zip_index"
+  ];
+  imports = {
+    base_layer = compiler ++ [ "ldcache" ];
+    image = [ ];
+    merge_layer = layer ++ [ "toc_reader" ];
+    tree_layer = layer;
+    wheel_layer = compiler ++ [
+      "pep440"
+      "wheel"
+    ];
+  };
+  # What runs every script, and what compiles them.
+  always = [
+    "compile_worker"
+    "gzip_members"
+    "main"
+    "warm_cache"
+  ];
+
+  # The folder a script runs from.
   #
-  # Type: warmCache :: { rootfs, argv, pythonVersion } -> Derivation
+  # Type: folder :: String -> StorePath
+  folder =
+    script:
+    let
+      files = map (module: "${module}.py") ([ script ] ++ always ++ imports.${script});
+    in
+    builtins.path {
+      name = "sandbox-${script}";
+      path = ./sandbox;
+      filter = path: _: builtins.elem (baseNameOf path) files;
+    };
+
+  # Debian's packages hold no bytecode, and without it each start of Python compiles what it imports: 0.3 s that every
+  # layer would pay. This compiles the modules that a script imports, once for each toolchain.
+  #
+  # Type: warmCache :: { rootfs, argv, pythonVersion, script } -> Derivation
   warmCache =
     {
       rootfs,
       argv,
       pythonVersion,
+      script,
     }:
     derivation {
-      name = "python${pythonVersion}-pycache";
+      name = "python${pythonVersion}-pycache-${script}";
       inherit system;
       builder = builtins.head argv;
-      args = builtins.tail argv ++ options ++ [ "${./sandbox}/warm_cache.py" ];
+      args = builtins.tail argv ++ options ++ [ "${folder script}/warm_cache.py" ];
       PYTHONHASHSEED = "0";
       stdlib = "${rootfs}/usr/lib/python${pythonVersion}";
-      scripts = "${./sandbox}";
     };
 in
 {
-  # Type: toolchain :: { rootfs :: Derivation, pythonVersion :: String } -> { argv :: [String], environment :: AttrSet, script :: String -> String }
+  # `argv` starts the Python; `run` makes a derivation of a script.
+  #
+  # Type: toolchain :: { rootfs :: Derivation, pythonVersion :: String } -> { argv :: [String], run :: AttrSet -> Derivation }
   #
   # Example:
   #   toolchain { inherit rootfs; pythonVersion = "3.11"; }
-  #   => { argv = [ "/nix/store/...-rootfs/lib64/ld-linux-x86-64.so.2" ... ]; ... }
+  #   => { argv = [ "/nix/store/...-rootfs/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" ... ]; run = «lambda»; }
   toolchain =
     { rootfs, pythonVersion }:
     let
       argv = base.pythonArgv rootfs;
-      cache = warmCache { inherit rootfs argv pythonVersion; };
-      environment = {
-        PYTHONHASHSEED = "0";
-        PYTHONPYCACHEPREFIX = "${cache}";
-      };
     in
     {
-      inherit argv environment;
+      inherit argv;
 
       # A derivation that runs one of sandbox/'s scripts with a JSON specification; `out` is added to it.
       #
@@ -58,21 +99,29 @@ in
           script,
           spec,
         }:
-        derivation (
-          environment
-          // {
-            inherit name system;
-            builder = builtins.head argv;
-            args =
-              builtins.tail argv
-              ++ options
-              ++ [
-                "${./sandbox}/main.py"
+        derivation {
+          inherit name system;
+          builder = builtins.head argv;
+          args =
+            builtins.tail argv
+            ++ options
+            ++ [
+              "${folder script}/main.py"
+              script
+            ];
+          PYTHONHASHSEED = "0";
+          PYTHONPYCACHEPREFIX = "${
+            warmCache {
+              inherit
+                rootfs
+                argv
+                pythonVersion
                 script
-              ];
-            spec = builtins.toJSON (spec // { out = builtins.placeholder "out"; });
-            passAsFile = [ "spec" ];
-          }
-        );
+                ;
+            }
+          }";
+          spec = builtins.toJSON (spec // { out = builtins.placeholder "out"; });
+          passAsFile = [ "spec" ];
+        };
     };
 }

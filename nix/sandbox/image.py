@@ -1,4 +1,4 @@
-"""Writes the OCI layout (image-spec 1.1) of an image from its layers' folders.
+"""Writes an OCI layout (image-spec 1.1) of an image from its layers' folders.
 
 Blobs of layers are symbolic links to the layers' own store paths; config and manifest are written here. Nothing of a
 layer is read but its `layer.json`.

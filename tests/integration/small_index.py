@@ -26,7 +26,10 @@ def wheel(name, version="1.0", *, requires=(), more=(), tags="py3-none-any"):
         tags: what it is for.
     """
     info = f"{name}-{version}.dist-info"
-    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+    metadata = [
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        *(f"Requires-Dist: {r}" for r in requires),
+    ]
     entries = [
         (f"{name}.py", f"version = {version!r}\n"),
         *more,
@@ -144,7 +147,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def listed(self, name):
         return {
-            one: data for one, data in sorted(self.index.files.items()) if one.split("-")[0].replace("_", "-") == name
+            one: data
+            for one, data in sorted(self.index.files.items())
+            if one.split("-")[0].replace("_", "-") == name
         }
 
     def answer(self, body, kind, name):
