@@ -90,7 +90,7 @@ def test_no_link_leaves_no_link(session_project):
 
 
 def test_the_rendered_expression_evaluates_pure_and_is_what_is_built(built):
-    project, first = built
+    project, _ = built
     text = project.run("render", "app.py").out
     assert 'filename = "numpy-2.3.5-' in text
     parsed = subprocess.run(

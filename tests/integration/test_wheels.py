@@ -16,16 +16,16 @@ from uv import find_uv_bin
 
 # Compiled code, scripts, data files, headers, namespaces, entry points, vendored trees, odd names.
 UV = """
-numpy pillow scipy pandas ruff black jupyterlab-widgets notebook-shim debugpy pyzmq tornado psutil lxml cryptography grpcio
-protobuf googleapis-common-protos zope-interface zope-event pyyaml markupsafe jinja2 click rich httpx fastapi uvicorn
-websockets regex tokenizers safetensors matplotlib fonttools kiwisolver contourpy setuptools wheel pip cython ninja cmake
-pybind11 greenlet sqlalchemy orjson msgpack aiohttp jsonschema nbconvert ipykernel sympy networkx tqdm pytest coverage mypy
-six attrs docutils
-""".split()
+numpy pillow scipy pandas ruff black jupyterlab-widgets notebook-shim debugpy pyzmq tornado psutil lxml cryptography
+grpcio protobuf googleapis-common-protos zope-interface zope-event pyyaml markupsafe jinja2 click rich httpx fastapi
+uvicorn websockets regex tokenizers safetensors matplotlib fonttools kiwisolver contourpy setuptools wheel pip cython
+ninja cmake pybind11 greenlet sqlalchemy orjson msgpack aiohttp jsonschema nbconvert ipykernel sympy networkx tqdm
+pytest coverage mypy six attrs docutils
+"""
 PIP = """
-numpy pillow ruff debugpy jupyterlab-widgets pyzmq lxml zope-interface googleapis-common-protos setuptools cython pybind11
-greenlet matplotlib docutils black uvicorn fonttools cmake tqdm
-""".split()
+numpy pillow ruff debugpy jupyterlab-widgets pyzmq lxml zope-interface googleapis-common-protos setuptools cython
+pybind11 greenlet matplotlib docutils black uvicorn fonttools cmake tqdm
+"""
 # What names the installer, or how it was asked.
 INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 
@@ -34,7 +34,7 @@ INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 def image_tree(session_project, tmp_path_factory):
     """A project with the wheels, and the unpacked /opt/venv of its image."""
     project = session_project("wheels")
-    project.app(UV)
+    project.app(UV.split())
     image = project.build()
     copy, bundle = tmp_path_factory.mktemp("oci") / "oci", tmp_path_factory.mktemp("bundle") / "bundle"
     run("skopeo", "copy", "--quiet", f"oci:{image['path']}:latest", f"oci:{copy}:latest")
@@ -119,7 +119,8 @@ def test_the_image_holds_the_files_that_pip_installs(image_tree, tmp_path):
     lock = tomllib.loads((project.folder / "pylock.app.toml").read_text())
     wheels = {package["name"]: package["wheels"][0] for package in lock["packages"]}
     lines = [
-        f"{name} @ {wheels[name]['url']} --hash=sha256:{wheels[name]['hashes']['sha256']}" for name in PIP
+        f"{name} @ {wheels[name]['url']} --hash=sha256:{wheels[name]['hashes']['sha256']}"
+        for name in PIP.split()
     ]
     (tmp_path / "requirements.txt").write_text("\n".join(lines))
     words = ["install", "--no-deps", "--no-compile", "--quiet", "-r", tmp_path / "requirements.txt"]
