@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 from builder.app import BUILD_SETTINGS, PLATFORM_SETTINGS, App
 from builder.declaration import Opaque, label, read_attributes
 from builder.errors import DeclarationError, ToolError
+from builder.process import run as run_program
+from builder.redact import redact
 from builder.target import Target, app_name, find_target, near
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from builder.models import AppSpec
 
+_START = 10.0  # seconds until the child runs the app file
 _CHILD = Path(__file__).with_name("_load_child.py")
 
 
@@ -119,13 +122,18 @@ def _run_with_fal(python: str, target: Target, *, cwd: Path, timeout: float) -> 
     What uv has in its cache is taken as it is: that takes no network and a fraction of the time.
     """
     command = [_find_uv(), "run", "--no-project", "--python", python, "--with", "fal"]
-    report = _run([*command, "-qq", "--offline", "--", "python"], target, cwd=cwd, timeout=timeout)
+    offline = [*command, "-qq", "--offline", "--", "python"]
+    report = _run(offline, target, cwd=cwd, timeout=timeout)
     if report is None:
-        report = _run([*command, "-q", "--", "python"], target, cwd=cwd, timeout=timeout, start=600)
+        # A run of its own, whose output is uv's alone, and whose time is not the app file's.
+        provided = run_program([*command, "--quiet", "--no-progress", "--", "python", "-c", ""], cwd=cwd)
+        if provided.returncode == 0:
+            report = _run(offline, target, cwd=cwd, timeout=timeout)
     if report is None:
+        said = redact(provided.stderr.strip().removeprefix("error: "))
         raise ToolError(
-            f"{target.file.name} imports fal, which {python} does not have and uv could not provide",
-            hint="uv's own message is above. Install fal where the app is developed, or check the network.",
+            f"{target.file.name} imports fal, which {python} does not have and uv could not provide:\n{said}",
+            hint="Install fal where the app is developed, or check the network and run the command again.",
         )
     return report
 
@@ -142,9 +150,7 @@ def _find_uv() -> str:
         return path
 
 
-def _run(
-    command: list[str], target: Target, *, cwd: Path, timeout: float, start: float = 10
-) -> dict[str, Any] | None:
+def _run(command: list[str], target: Target, *, cwd: Path, timeout: float) -> dict[str, Any] | None:
     """Run the child and read its report.
 
     Args:
@@ -152,7 +158,6 @@ def _run(
         target: what the child loads.
         cwd: its working directory.
         timeout: seconds for the app file.
-        start: seconds for the command until it runs the file.
 
     Returns:
         The report, or None when the command ended before it ran the file.
@@ -180,7 +185,7 @@ def _run(
             raise ToolError(f"{command[0]} could not be started: {error.strerror}") from error
         # The child watches its time itself; this is for one that has switched that off, or stands still
         # before.
-        timer = threading.Timer(timeout + start, _kill, [process])
+        timer = threading.Timer(timeout + _START, _kill, [process])
         timer.daemon = True
         timer.start()
         try:

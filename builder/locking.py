@@ -10,6 +10,7 @@ from builder.errors import LockError
 from builder.lock import Declared, LockFile, declared, lock_path, read_lock, write_lock
 from builder.models import Lock
 from builder.requirements import parse_requirements, parse_runtime
+from builder.runtime_files import runtime_requirements
 from builder.settings import expand
 from builder.version import version
 
@@ -36,17 +37,6 @@ class Locked(NamedTuple):
     lock: Lock
     path: Path
     changed: bool
-
-
-def runtime_requirements(spec: AppSpec) -> tuple[str, ...]:
-    """What an app's image needs besides what the app asks for.
-
-    An app with endpoints needs a server; a fal app needs fal's SDK, which its file imports and which serves
-    it.
-    """
-    if spec.kind == "fal":
-        return ("fal",)
-    return ("fastapi", "uvicorn") if spec.endpoints else ()
 
 
 def ensure_lock(
@@ -76,7 +66,7 @@ def ensure_lock(
         cache: this program's cache folder.
         architecture: the target's; None for the machine type's, or the present lock's, or x86_64.
         python: "3.11"; None for what is declared, set, in the present lock, or this machine's, in that order.
-        runtime: requirements to add to the app's; None for `runtime_requirements`.
+        runtime: requirements to add to the app's; None for what the app's runtime needs.
         torch_backend: uv's --torch-backend, or None.
         upgrade: choose every version anew, Debian's included.
         upgrade_packages: names of packages to choose anew.

@@ -260,7 +260,9 @@ def _explain(error: UvError, place: str, question: Question, indexes: Indexes) -
         return ResolveError(redact(f"{place}packages could not be looked up: {text}"), hint=hint)
     # Kept word for word, but for the indentation and for advice to leave out an option that is ours.
     explanation = re.sub(r"(?m)^ {1,9}", "", text.partition("\n")[2]).removeprefix("cause: ")
-    explanation = re.sub(r"(?m)^hint: Wheels are required for .*$", "", explanation).strip()
+    explanation = re.sub(r"(?m)^hint: Wheels are required for .*$", "", explanation)
+    # Its hints are part of the explanation; ours, after the message, says what to do.
+    explanation = re.sub(r"\n{2,}", "\n", re.sub(r"(?m)^hint: ", "", explanation)).strip()
     message = f"{place}the requirements have no solution for {question.target}:\n{explanation}"
     missing = dict.fromkeys(re.findall(r"Wheels are required for `([^`]+)`", text), "") | dict(
         _NO_WHEEL.findall(text)
@@ -272,6 +274,12 @@ def _explain(error: UvError, place: str, question: Question, indexes: Indexes) -
             message,
             hint="Ask for a version that has a wheel for this Python and platform, or for another Python "
             "(python_version). Building from source is not supported yet.",
+        )
+    if "has an invalid package format" in text:
+        return ResolveError(
+            message,
+            hint="What the index serves under that name is no wheel: see what it is, ask for another version, or use "
+            "another index.",
         )
     if "was not found in the package registry" in text:
         return ResolveError(

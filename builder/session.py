@@ -132,7 +132,6 @@ def lock_app(
     """
     from builder.lock import lock_digest
     from builder.locking import ensure_lock
-    from builder.runtime_files import runtime_requirements
 
     lock, path, changed = ensure_lock(
         app.spec,
@@ -143,7 +142,6 @@ def lock_app(
         upgrade_packages=upgrade_packages,
         frozen=request.frozen,
         cache=cache_folder(),
-        runtime=runtime_requirements(app.spec),
         report=display.stage,
         note=display.note,
     )

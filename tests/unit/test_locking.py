@@ -8,7 +8,7 @@ from lock_samples import app, base
 
 from builder.errors import DeclarationError, LockError, ResolveError
 from builder.lock import read_lock
-from builder.locking import Locked, ensure_lock, runtime_requirements
+from builder.locking import Locked, ensure_lock
 from builder.settings import Settings
 
 if TYPE_CHECKING:
@@ -159,7 +159,6 @@ def test_the_architecture_comes_from_the_command_the_machine_type_or_the_lock(
 
 
 def test_a_server_joins_an_app_with_endpoints_and_the_sdk_a_fal_app(index: Index, tmp_path: Path) -> None:
-    assert runtime_requirements(of(tmp_path)) == ()
     assert pins(lock(of(tmp_path, "alpha", endpoints=True))) == {
         "alpha": "2.0",
         "fastapi": "1.0",

@@ -195,8 +195,10 @@ def test_an_interrupted_database_is_not_left_behind(tmp_path, monkeypatch):
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr("builder.debian.index._stanzas", fail)
-    with pytest.raises(sqlite3.OperationalError):
+    # SQLite has an error of its own for that; it is told like any other full disk.
+    with pytest.raises(OSError, match="No space left") as caught:
         build_database(b"", tmp_path / "x.sqlite")
+    assert caught.value.filename == str(tmp_path / "x.sqlite")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,104 @@
+"""Files that are whole or not there, work that is given up at once, programs that end with this one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+from builder import process
+from builder.files import discard_unfinished, replacing, scratch_folder
+from builder.parallel import each
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "new/file"
+    with replacing(path) as file:
+        file.write(b"whole")
+        assert not path.exists()
+    assert path.read_bytes() == b"whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), ValueError("x"), OSError(errno.ENOSPC, "full")])
+def test_a_file_that_is_not_finished_leaves_the_old_one_and_nothing_else(tmp_path, failure):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(type(failure)) as caught, replacing(path) as file:
+        file.write(b"half")
+        raise failure
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    if isinstance(caught.value, OSError):
+        assert caught.value.filename == str(path)  # not a name that the user has never heard of
+
+
+def test_what_threads_leave_unfinished_is_removed_at_the_end(tmp_path):
+    file, folder = replacing(tmp_path / "file"), scratch_folder(tmp_path)
+    file.__enter__().write(b"half")
+    (folder.__enter__() / "half").write_bytes(b"half")
+    assert len(list(tmp_path.iterdir())) == 2
+    discard_unfinished()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_come_in_the_order_of_the_items():
+    assert each(lambda wait: time.sleep(wait / 100) or wait, [3, 1, 2], workers=3) == [3, 1, 2]
+
+
+def test_a_failure_is_not_held_up_by_a_call_that_takes_long():
+    release = threading.Event()
+    begun = []
+
+    def call(item):
+        begun.append(item)
+        if item == "fails":
+            raise ValueError(item)
+        release.wait(30)
+
+    try:
+        with pytest.raises(ValueError, match="fails"):
+            each(call, ["fails", "long", "never begun"], workers=1)
+        assert begun == ["fails"]
+        with pytest.raises(ValueError, match="fails"):
+            each(call, ["fails", "long"], workers=2)
+        assert not release.is_set()
+    finally:
+        release.set()
+
+
+def test_a_program_is_told_to_end_when_what_waits_for_it_is_interrupted(tmp_path):
+    # It says that it was asked, more than a pipe holds, so that only who reads on sees its end.
+    script = "trap 'head -c 200000 /dev/zero; echo asked > told; exit 3' TERM; echo on; while :; do sleep 0.05; done"
+    with pytest.raises(KeyboardInterrupt), process.started(["sh", "-c", script], cwd=tmp_path) as running:
+        assert running.stdout.readline() == "on\n"
+        raise KeyboardInterrupt
+    assert (tmp_path / "told").read_text() == "asked\n"
+    assert running.returncode == 3
+
+
+def test_a_program_that_does_not_end_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "_GRACE", 0.1)
+    script = "trap '' TERM; echo on; while :; do sleep 0.05; done"
+    with pytest.raises(KeyboardInterrupt), process.started(["sh", "-c", script]) as running:
+        running.stdout.readline()
+        raise KeyboardInterrupt
+    assert running.returncode == -9
+
+
+def test_a_second_request_ends_programs_at_once():
+    with process.started(["sleep", "60"]) as running:
+        process.kill_all()
+    assert running.returncode == -9
+
+
+def test_what_a_program_prints_is_read_even_if_it_is_not_text():
+    done = process.run(["sh", "-c", r"cat; printf '\377' >&2; exit 4"], given="ä")
+    assert (done.returncode, done.stdout, done.stderr) == (4, "ä", "\ufffd")
+    assert isinstance(done, subprocess.CompletedProcess)
+    with pytest.raises(FileNotFoundError):
+        process.run([os.fspath("/nowhere/program")])
