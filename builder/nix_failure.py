@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _ERROR = re.compile(r"error: |[\w.]*(Error|Exception)\b")
 _WHEEL = re.compile(r"(?P<name>[^-\s/]+)-[^\s/]+\.whl: ")
 _LINK = re.compile(r"creating symlink from '(?P<path>[^']+?)(\.tmp-[0-9-]+)?' to '[^']*': (?P<reason>.+)")
-_NO_SPACE = "no space left on device"
+# What the system says, and what the database that Nix keeps says.
+_NO_SPACE = re.compile(r"no space left on device|database or disk is full", re.IGNORECASE)
 _KEPT = "What was finished is kept: run the same command again"
 _SHOWN_LINES = 20
 # Answers of a server that has not, or does not give, what another one may (RFC 9110).
@@ -75,13 +76,13 @@ def refusal(text: str) -> BuilderError | None:
             "be in the group nix-users (sudo usermod -aG nix-users $USER, then log in again).",
         )
     if link := _LINK.search(text):
-        if _NO_SPACE in lowered:
+        if _NO_SPACE.search(text):
             return disk_full(link["path"])
         return MachineError(
             f"{link['path']} cannot be written: {link['reason']}.",
             hint="The image is there. --out-link PATH puts the link to it elsewhere, --no-link makes none.",
         )
-    if _NO_SPACE in lowered:
+    if _NO_SPACE.search(text):
         return _disk_full(text)
     if "permission denied" in lowered and "/nix" in lowered:
         return ToolError(
@@ -92,7 +93,7 @@ def refusal(text: str) -> BuilderError | None:
 
 
 def _disk_full(text: str) -> BuilderError:
-    line = next(line for line in text.splitlines() if _NO_SPACE in line.lower())
+    line = next(line for line in text.splitlines() if _NO_SPACE.search(line))
     path = re.search(r"""['"](/[^'"]+)['"]""", line)
     if path:
         return disk_full(path[1])
@@ -126,7 +127,7 @@ def explain(text: str, logs: Mapping[str, Iterable[str]]) -> BuilderError:
 
 def _failed_step(drv: str, said: list[str], text: str) -> BuilderError:
     log = "\n".join(said)
-    if _NO_SPACE in log.lower():
+    if _NO_SPACE.search(log):
         return _disk_full(log)
     if download := _download(log, readable(drv)):
         return download

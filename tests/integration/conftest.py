@@ -59,9 +59,9 @@ class Project:
     def environment(self, env=None):
         return {**os.environ, **self.env, **(env or {})}
 
-    def run(self, *words, env=None, check=True, timeout=900):
+    def run(self, *words, env=None, check=True, timeout=900, wrapper=()):
         done = subprocess.run(
-            [BUILDER, *map(str, words)],
+            [*wrapper, BUILDER, *map(str, words)],
             cwd=self.folder,
             env=self.environment(env),
             capture_output=True,

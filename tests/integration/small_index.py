@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import http.server
 import threading
-import time
 import zipfile
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -40,11 +39,16 @@ def wheel(name, version="1.0", *, requires=(), more=(), tags="py3-none-any"):
     made = BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry, content in entries:
-            if not isinstance(entry, zipfile.ZipInfo):
-                entry = zipfile.ZipInfo(entry, _DATE)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content)
+            archive.writestr(_entry(entry), content)
     return made.getvalue()
+
+
+def _entry(entry):
+    if isinstance(entry, zipfile.ZipInfo):
+        return entry
+    made = zipfile.ZipInfo(entry, _DATE)
+    made.compress_type = zipfile.ZIP_DEFLATED
+    return made
 
 
 def symlink(name, target):
@@ -143,7 +147,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the base class's name
 
     def listed(self, name):
         return {

@@ -118,7 +118,7 @@ def test_a_fal_app_is_read_with_the_sdk_that_uv_provides(tmp_path: Path, bare: P
             ("setuptools",),
             ("--extra-index-url", "https://example.org/simple", "numpy==1.26.4"),
         ),
-        requirements_place="app.py:19: Fast.requirements",
+        requirements_place=spec.requirements_place,
         requirements_context_dir=tmp_path,
         machine_types=("GPU-H100", "GPU-A100"),
         num_gpus=2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -28,9 +29,14 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
 def test_a_file_that_is_not_finished_leaves_the_old_one_and_nothing_else(tmp_path, failure):
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(type(failure)) as caught, replacing(path) as file:
-        file.write(b"half")
-        raise failure
+
+    def write():
+        with replacing(path) as file:
+            file.write(b"half")
+            raise failure
+
+    with pytest.raises(type(failure)) as caught:
+        write()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     if isinstance(caught.value, OSError):
@@ -71,12 +77,18 @@ def test_a_failure_is_not_held_up_by_a_call_that_takes_long():
         release.set()
 
 
+def interrupted(words, folder):
+    """A program that has ended, since what waited for it was interrupted once it said that it was on."""
+    with contextlib.suppress(KeyboardInterrupt), process.started(words, cwd=folder) as running:
+        assert running.stdout.readline() == "on\n"
+        raise KeyboardInterrupt
+    return running
+
+
 def test_a_program_is_told_to_end_when_what_waits_for_it_is_interrupted(tmp_path):
     # It says that it was asked, more than a pipe holds, so that only who reads on sees its end.
     script = "trap 'head -c 200000 /dev/zero; echo asked > told; exit 3' TERM; echo on; while :; do sleep 0.05; done"
-    with pytest.raises(KeyboardInterrupt), process.started(["sh", "-c", script], cwd=tmp_path) as running:
-        assert running.stdout.readline() == "on\n"
-        raise KeyboardInterrupt
+    running = interrupted(["sh", "-c", script], tmp_path)
     assert (tmp_path / "told").read_text() == "asked\n"
     assert running.returncode == 3
 
@@ -84,10 +96,7 @@ def test_a_program_is_told_to_end_when_what_waits_for_it_is_interrupted(tmp_path
 def test_a_program_that_does_not_end_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "_GRACE", 0.1)
     script = "trap '' TERM; echo on; while :; do sleep 0.05; done"
-    with pytest.raises(KeyboardInterrupt), process.started(["sh", "-c", script]) as running:
-        running.stdout.readline()
-        raise KeyboardInterrupt
-    assert running.returncode == -9
+    assert interrupted(["sh", "-c", script], tmp_path).returncode == -9
 
 
 def test_a_second_request_ends_programs_at_once():
