@@ -155,15 +155,33 @@ def run(command: str, *words: str) -> str:
     return done.stdout
 
 
+def missing(paths: Iterable[Added]) -> list[Added]:
+    """Those of some paths that the store does not have.
+
+    A step that broke off may have left a path half-written: that is not one that the store has, although a file of
+    that name is there.
+
+    Raises:
+        ToolError, BuildError: see `run`.
+    """
+    wanted = list(paths)
+    there = [added.store_path for added in wanted if Path(added.store_path).exists()]
+    unfinished = (
+        set(run("nix-store", "--check-validity", "--print-invalid", *there).split()) if there else set()
+    )
+    finished = set(there) - unfinished
+    return [added for added in wanted if added.store_path not in finished]
+
+
 def add(paths: Iterable[Added]) -> None:
     """Put files and folders that the store does not have yet into it, by their hashes.
 
     Raises:
         BuildError: a path's content is not what its digest says.
     """
-    missing = [added for added in paths if not Path(added.store_path).exists()]
+    wanted = missing(paths)
     for recursive in (False, True):
-        batch = [added for added in missing if added.recursive is recursive]
+        batch = [added for added in wanted if added.recursive is recursive]
         if not batch:
             continue
         # The store takes a path's name from the file's, so each is given its name in a folder of its own.

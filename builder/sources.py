@@ -46,10 +46,6 @@ def _wheel_file(wheel: Wheel, path: Path | None = None) -> nix.Added:
     return nix.Added(path=path or Path(name), name=name, digest=wheel.sha256, recursive=False)
 
 
-def _missing(added: nix.Added) -> bool:
-    return not Path(added.store_path).exists()
-
-
 def _supply_base(lock: Lock, settings: Settings, cache: Path, display: Display) -> dict[str, str]:
     """Put busybox into the store, and packages whose mirror wants credentials, which Nix is never given.
 
@@ -60,18 +56,19 @@ def _supply_base(lock: Lock, settings: Settings, cache: Path, display: Display) 
     busybox = lock.base.busybox[here]
     wanted = nix.Added(path=Path("busybox"), name="busybox", digest=busybox.nar_sha256, recursive=True)
     debs = [*lock.base.extra, *(deb for name in {lock.architecture, here} for deb in lock.base.debs[name])]
-    missing = [deb for deb in debs if _missing(_deb_file(deb))]
-    if not missing and not _missing(wanted):
+    files = {_deb_file(deb): deb for deb in debs}
+    missing = nix.missing([wanted, *files])
+    if not missing:
         return {}
     configured: dict[str, str] = {
         key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()
     }
     mirrors = find_mirrors(configured)
-    if _missing(wanted):
+    if wanted in missing:
         with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
             folder = extract_busybox(fetch_deb(busybox, mirrors, cache / "debs"), Path(scratch, "busybox"))
             nix.add([replace(wanted, path=folder)])
-    for deb in missing:
+    for deb in (files[added] for added in missing if added != wanted):
         url = mirrors.urls[deb.archive]
         if without_credentials(url) != url:
             display.stage(f"Fetching {deb.package}")
@@ -82,7 +79,8 @@ def _supply_base(lock: Lock, settings: Settings, cache: Path, display: Display) 
 def _supply_wheels(
     lock: Lock, spec: AppSpec, settings: Settings, *, gone: tuple[str, ...], display: Display
 ) -> dict[str, str]:
-    missing = {wheel.sha256: wheel for wheel in lock.wheels if _missing(_wheel_file(wheel))}
+    files = {_wheel_file(wheel): wheel for wheel in lock.wheels}
+    missing = {files[added].sha256: files[added] for added in nix.missing(files)}
     if not missing:
         return {}
     from builder.index import Finder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,9 @@ import click
 
 from builder import session
 from builder.cli import options
-from builder.session import Request
 
 if TYPE_CHECKING:
-    from builder.session import Built
+    from builder.session import Built, Request
 
 
 def _summary(built: Built) -> dict[str, Any]:
@@ -65,19 +65,13 @@ def _plan(request: Request, *, as_json: bool) -> None:
 
 
 @click.command()
-@options.target_argument
-@options.app_options
-@options.frozen_option
+@options.app_request
 @click.option("--out-link", type=click.Path(path_type=Path), help="Link to the image. Default: result-<app>.")
 @click.option("--no-link", is_flag=True, help="Make no link; garbage collection may then take the image.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched and built, and stop.")
 @options.json_option
 def build(
-    target: str,
-    platform: str | None,
-    python: str | None,
-    interpreter: str | None,
-    frozen: bool,
+    request: Request,
     out_link: Path | None,
     no_link: bool,
     dry_run: bool,
@@ -87,19 +81,12 @@ def build(
     from builder.progress import Display
 
     started = time.monotonic()
-    request = Request(
-        target=target,
-        interpreter=interpreter,
-        architecture=options.architecture(platform),
-        python=python,
-        frozen=frozen or dry_run,
-    )
     if dry_run:
-        _plan(request, as_json=as_json)
+        _plan(replace(request, frozen=True), as_json=as_json)
         return
     with Display() as display:
         built = session.build_app(request, out_link=out_link, link=not no_link, display=display)
     if as_json:
         click.echo(json.dumps(_summary(built)))
     else:
-        _show(built, target, time.monotonic() - started)
+        _show(built, request.target, time.monotonic() - started)

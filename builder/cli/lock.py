@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from builder import session
 from builder.cli import options
-from builder.session import Request
+
+if TYPE_CHECKING:
+    from builder.session import Request
 
 
 @click.command()
-@options.target_argument
-@options.app_options
-@options.frozen_option
+@options.app_request
 @click.option("--upgrade", "-U", is_flag=True, help="Choose every version anew.")
 @click.option(
     "--upgrade-package", "-P", "upgrade_packages", multiple=True, metavar="NAME", help="Choose one anew."
 )
 @options.json_option
 def lock(
-    target: str,
-    platform: str | None,
-    python: str | None,
-    interpreter: str | None,
-    frozen: bool,
+    request: Request,
     upgrade: bool,
     upgrade_packages: tuple[str, ...],
     as_json: bool,
@@ -33,13 +30,6 @@ def lock(
     """Pin what TARGET needs in pylock.<app>.toml, keeping every pin that still fits."""
     from builder.progress import Display
 
-    request = Request(
-        target=target,
-        interpreter=interpreter,
-        architecture=options.architecture(platform),
-        python=python,
-        frozen=frozen,
-    )
     with Display() as display:
         app = session.load_app(request)
         locked = session.lock_app(

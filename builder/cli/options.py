@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from builder.session import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from builder.models import Architecture
 
-F = TypeVar("F", bound="Callable[..., Any]")
+R = TypeVar("R")
 
 # The OCI image specification's names of platforms -> this project's names of architectures.
 _PLATFORMS: dict[str, Architecture] = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
@@ -24,18 +27,41 @@ def _python(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     return value
 
 
-def target_argument(function: F) -> F:
-    """The app to work on."""
-    return click.argument("target")(function)
+def app_request(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the TARGET argument and the options that say how it is loaded and what it is built for.
 
+    The command gets them as one value, a `Request`, before its own options. Stands right below `click.command`.
+    """
 
-def app_options(function: F) -> F:
-    """How the app is loaded, and what it is built for."""
+    @functools.wraps(function)
+    def command(
+        *,
+        target: str,
+        platform: str | None,
+        python: str | None,
+        interpreter: str | None,
+        frozen: bool,
+        **own: Any,  # noqa: ANN401 - the command's own options
+    ) -> R:
+        request = Request(
+            target=target,
+            interpreter=interpreter,
+            architecture=_PLATFORMS[platform] if platform else None,
+            python=python,
+            frozen=frozen,
+        )
+        return function(request, **own)
+
+    wrapped: Callable[..., R] = command
     for option in (
         click.option(
-            "--platform",
-            type=click.Choice(sorted(_PLATFORMS)),
-            help="What the image runs on. Default: what the machine type has, or the lock.",
+            "--frozen", is_flag=True, help="Fail when the lock is missing or out of date; never write it."
+        ),
+        click.option(
+            "--python-interpreter",
+            "interpreter",
+            metavar="PATH",
+            help="Python that runs the app file to read its declaration.",
         ),
         click.option(
             "--python",
@@ -44,30 +70,18 @@ def app_options(function: F) -> F:
             help="Python of the image. Default: what the app declares.",
         ),
         click.option(
-            "--python-interpreter",
-            "interpreter",
-            metavar="PATH",
-            help="Python that runs the app file to read its declaration.",
+            "--platform",
+            type=click.Choice(sorted(_PLATFORMS)),
+            help="What the image runs on. Default: what the machine type has, or the lock.",
         ),
+        click.argument("target"),
     ):
-        function = option(function)
-    return function
+        wrapped = option(wrapped)
+    return wrapped
 
 
-def frozen_option(function: F) -> F:
-    """Whether the lock may be written."""
-    return click.option(
-        "--frozen", is_flag=True, help="Fail when the lock is missing or out of date; never write it."
-    )(function)
-
-
-def json_option(function: F) -> F:
+def json_option(function: Callable[..., R]) -> Callable[..., R]:
     """Output for scripts."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object for scripts.")(
         function
     )
-
-
-def architecture(platform: str | None) -> Architecture | None:
-    """The architecture of a `--platform`."""
-    return _PLATFORMS[platform] if platform else None

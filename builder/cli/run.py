@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from builder import session
 from builder.cli import options
-from builder.session import Request
+
+if TYPE_CHECKING:
+    from builder.session import Request
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
-@options.target_argument
+@options.app_request
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@options.app_options
-@options.frozen_option
 @click.option("--port", default=8080, show_default=True, help="Port of this machine that reaches the app.")
 def run(
-    target: str,
+    request: Request,
     command: tuple[str, ...],
-    platform: str | None,
-    python: str | None,
-    interpreter: str | None,
-    frozen: bool,
     port: int,
 ) -> int:
     """Build TARGET's image and run it here with podman or docker; after `--`, a COMMAND to run instead of the app."""
@@ -31,13 +28,6 @@ def run(
     from builder.progress import Display
 
     engine = Engine.find()
-    request = Request(
-        target=target,
-        interpreter=interpreter,
-        architecture=options.architecture(platform),
-        python=python,
-        frozen=frozen,
-    )
     with Display() as display:
         built = session.build_app(request, out_link=None, link=False, display=display)
         display.stage("Loading the image")

@@ -71,6 +71,14 @@ def clean(project, left):
     assert list(Path(project.env["XDG_CACHE_HOME"]).rglob(".partial-*")) == []
 
 
+def valid(paths):
+    """Those of some paths in the store that are whole: Nix leaves what a failed step has written, and knows that."""
+    there = [str(path) for path in paths]
+    words = ["nix-store", "--check-validity", "--print-invalid", *there]
+    unfinished = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    return sorted(set(there) - set(unfinished))
+
+
 def fails_json(project, code, *words, **more):
     """Run a command with --json that must fail, and return the one document on its standard output."""
     done = project.run(*words, "--json", check=False, **more)
@@ -284,7 +292,7 @@ def test_a_hostile_wheel_is_refused_by_name_and_entry(project, index, kind):
     project.app(["bad"])
     says = [f"{BAD}: ", *says, "another version of bad"]
     fails(project, 6, "build", "app.py", says=says, left=["app.py", LOCK])
-    assert not list(STORE.glob("*-layer-bad-1.0"))
+    assert valid(STORE.glob("*-layer-bad-1.0")) == []
 
 
 # Files that are gone or changed
@@ -464,7 +472,7 @@ def test_a_full_store_is_told_with_the_room_there_is(project, index, token, tmp_
     wrapper = [*UNSHARE, SMALL_DISK, "sh", "size=30m", disk, notes]
     says = ["The disk is full", f"MB in {disk}/store", "nix-collect-garbage"]
     fails(project, 8, "build", "app.py", says=says, left=["app.py", LOCK], wrapper=wrapper, env=env)
-    assert "image-app" not in (notes / "left").read_text()
+    assert not re.search("-image-app$", (notes / "left").read_text(), re.MULTILINE)
 
 
 def test_a_folder_that_may_not_be_written_is_named(project, index, token):
