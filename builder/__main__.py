@@ -17,11 +17,11 @@ def main() -> None:
         # Nothing has begun yet.
         print("Interrupted.", file=sys.stderr)
         code = 130
+    from builder.files import discard_unfinished
+
+    discard_unfinished()
     if threading.active_count() > 1:
         # A download that nobody waits for any more: Python would wait for it.
-        from builder.files import discard_unfinished
-
-        discard_unfinished()
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import code, nix, render, resources, store
 from builder.errors import NowhereError
+from builder.files import scratch_folder
 from builder.layout import Image, read_image
 from builder.nix_failure import PinnedFileError, readable
 from builder.nix_log import Log
@@ -83,8 +83,8 @@ def plan(spec: AppSpec, lock: Lock, lock_digest: str, settings: Settings) -> Ite
     """
     from builder.runtime_files import image_modules
 
-    with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
-        folders = {name: Path(scratch, name) for name in ("app", "runtime", "nix")}
+    with scratch_folder() as scratch:
+        folders = {name: scratch / name for name in ("app", "runtime", "nix")}
         for folder in folders.values():
             folder.mkdir()
         code.stage(code.Shipped.of(spec.model_dump()), folders["app"])
@@ -143,8 +143,8 @@ def _prepare(
     from builder import sources
 
     display.stage("Looking for files")
-    with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
-        text = Path(scratch, "image.nix")
+    with scratch_folder() as scratch:
+        text = scratch / "image.nix"
         text.write_text(plan.expression)
         expression = _staged(text, "image.nix")
         nix.add([plan.code, plan.library, plan.runtime, expression])

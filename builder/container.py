@@ -12,6 +12,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from builder import process as programs
 from builder.errors import BuildError, ToolError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Engine:
             return image.config_digest
         if self.kind == "podman":
             words = [*self.command, "pull", "--quiet", f"oci:{image.path}:latest"]
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            done = programs.run(words)
         else:
             done = self._docker_load(image)
         if done.returncode:
@@ -72,7 +73,7 @@ class Engine:
         skopeo = shutil.which("skopeo")
         if skopeo:
             words = [skopeo, "copy", f"oci:{image.path}:latest", f"docker-daemon:{image.name}:latest"]
-            return subprocess.run(words, capture_output=True, text=True, check=False)
+            return programs.run(words)
         # An OCI layout as a tar file is what docker 25 and newer load; the links to layers are followed.
         with subprocess.Popen(
             [*self.command, "load", "--quiet"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=False

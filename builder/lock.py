@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from builder.errors import LockError, is_disk_full
 from builder.files import replacing
 from builder.models import Architecture, Base, Deb, Lock, Model, Wheel
+from builder.variant import variant
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -135,9 +136,14 @@ class LockFile:
     declared: Declared
 
 
-def lock_path(spec: AppSpec) -> Path:
-    """Where an app's lock is. The name is one that PEP 751 allows."""
-    return spec.root / f"pylock.{spec.name}.toml"
+def lock_path(spec: AppSpec, architecture: Architecture | None = None) -> Path:
+    """Where an app's lock is. The name is one that PEP 751 allows.
+
+    Args:
+        spec: the app.
+        architecture: the target's; None for what its machines have.
+    """
+    return spec.root / f"pylock.{variant(spec.name, spec.machine_types, architecture)}.toml"
 
 
 def lock_digest(path: Path) -> str:

@@ -12,6 +12,7 @@ from builder.models import Lock
 from builder.requirements import parse_requirements, parse_runtime
 from builder.runtime_files import runtime_requirements
 from builder.settings import expand
+from builder.variant import declared_architecture, platform_option
 from builder.version import version
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from builder.models import AppSpec, Architecture, Base
     from builder.settings import Settings
-
-# Machines whose processor is an ARM one; all others are x86_64.
-_ARM_MACHINES = ("GH200", "GB200", "GB300")
 
 
 class Locked(NamedTuple):
@@ -64,7 +62,7 @@ def ensure_lock(
         spec: the app.
         settings: its project's.
         cache: this program's cache folder.
-        architecture: the target's; None for the machine type's, or the present lock's, or x86_64.
+        architecture: the target's; None for what the app's machines have.
         python: "3.11"; None for what is declared, set, in the present lock, or this machine's, in that order.
         runtime: requirements to add to the app's; None for what the app's runtime needs.
         torch_backend: uv's --torch-backend, or None.
@@ -81,12 +79,12 @@ def ensure_lock(
         ToolError: uv or another program is missing.
     """
     say = report or (lambda _: None)
-    path = lock_path(spec)
+    path = lock_path(spec, architecture)
     present = read_lock(path) if path.exists() else None
     chosen_python = (
         python or spec.python or settings.python or (present.lock.python if present else spec.local_python)
     )
-    chosen_architecture = architecture or _architecture(spec, present)
+    chosen_architecture = architecture or declared_architecture(spec.machine_types)
     added = parse_runtime(runtime_requirements(spec) if runtime is None else runtime)
 
     def describe(*, unset_ok: bool) -> Declared:
@@ -121,14 +119,16 @@ def ensure_lock(
             # The pins stay; only their URLs go.
             lock = _portable(present.lock)
             return Locked(
-                lock, path, write_lock(path, LockFile(lock, present.declared), target=_target(spec))
+                lock,
+                path,
+                write_lock(path, LockFile(lock, present.declared), target=_target(spec, chosen_architecture)),
             )
 
     lock = _lock_anew(
         spec,
         settings,
         wanted=describe(unset_ok=False),
-        present=present,
+        present=present or _beside(spec),
         cache=cache,
         runtime=runtime_requirements(spec) if runtime is None else runtime,
         torch_backend=torch_backend,
@@ -137,7 +137,9 @@ def ensure_lock(
         report=say,
         note=note or say,
     )
-    return Locked(lock, path, write_lock(path, LockFile(lock, wanted), target=_target(spec)))
+    return Locked(
+        lock, path, write_lock(path, LockFile(lock, wanted), target=_target(spec, chosen_architecture))
+    )
 
 
 def _lock_anew(
@@ -202,14 +204,16 @@ def _portable(lock: Lock) -> Lock:
     return lock.model_copy(update={"wheels": wheels, "portable": True})
 
 
-def _architecture(spec: AppSpec, present: LockFile | None) -> Architecture:
-    if any(name in machine for machine in spec.machine_types for name in _ARM_MACHINES):
-        return "aarch64"
-    return present.lock.architecture if present else "x86_64"
+def _beside(spec: AppSpec) -> LockFile | None:
+    """The lock for the app's own platform, whose pins the first one for another begins with."""
+    path = lock_path(spec)
+    return read_lock(path) if path.exists() else None
 
 
-def _target(spec: AppSpec) -> str:
-    return f"{spec.file.name}::{spec.class_name}"
+def _target(spec: AppSpec, architecture: Architecture) -> str:
+    target = f"{spec.file.name}::{spec.class_name}"
+    own = architecture == declared_architecture(spec.machine_types)
+    return target if own else f"{target} {platform_option(architecture)}"
 
 
 def _check_frozen(path: Path, present: LockFile | None, wanted: Declared, *, fresh: bool) -> None:

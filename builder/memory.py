@@ -43,18 +43,18 @@ def _tool() -> list[tuple[str, int, int]]:
     return found
 
 
-def key(fields: Mapping[str, Any], options: Iterable[object]) -> str:
+def key(fields: Mapping[str, Any], lock: Path, options: Iterable[object]) -> str:
     """The hash that an image is remembered by.
 
     Args:
         fields: the declaration, as `builder.load.declare` returns it.
+        lock: its lock file.
         options: what else was asked for: Python, architecture.
 
     Raises:
         DeclarationError: a file of the app's is missing; see `builder.code`.
     """
     root = fields["root"]
-    lock = root / f"pylock.{fields['name']}.toml"
     shipped = {
         name: (_digest(path), os.access(path, os.X_OK))
         for name, path in code.files(code.Shipped.of(fields)).items()

@@ -12,13 +12,13 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process, store
 from builder.errors import BuildError, ToolError
+from builder.files import scratch_folder
 from builder.nix_failure import refusal
 
 if TYPE_CHECKING:
@@ -185,10 +185,10 @@ def add(paths: Iterable[Added]) -> None:
         if not batch:
             continue
         # The store takes a path's name from the file's, so each is given its name in a folder of its own.
-        with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
+        with scratch_folder() as scratch:
             named = []
             for place, added in enumerate(batch):
-                folder = Path(scratch, str(place))
+                folder = scratch / str(place)
                 folder.mkdir()
                 named.append(_named(added, folder / added.name))
             mode = ["--recursive", "sha256"] if recursive else ["sha256"]

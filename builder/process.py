@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # Seconds that a program has for leaving things in order. Nix ends its builders and gives its locks back.
 _GRACE = 15.0
+_AGAIN = 0.2
 
 _running: set[subprocess.Popen[str]] = set()
 
@@ -88,12 +90,15 @@ def run(
 def _stop(process: subprocess.Popen[str]) -> None:
     if process.poll() is not None:
         return
-    process.terminate()
-    try:
+    deadline = time.monotonic() + _GRACE
+    while time.monotonic() < deadline:
+        # Again and again: Nix may miss a signal while it is about to wait for a builder, until that has ended.
+        process.terminate()
         # Not `wait`: a program that still has something to say must not stand still for it.
-        process.communicate(timeout=_GRACE)
-    except (subprocess.TimeoutExpired, ValueError):
-        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_AGAIN)
+            return
+    process.kill()
 
 
 def kill_all() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder import nix
 from builder.load import declare
+from builder.variant import variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Request:
     Attributes:
         target: the app, as typed.
         interpreter: the Python that loads the app file; None to choose one.
-        architecture: the image's; None for what the machine type or the present lock says.
+        architecture: the image's; None for what the machine type has.
         python: the image's Python ("3.11"); None for what is declared.
         frozen: refuse to write the lock.
     """
@@ -153,7 +154,7 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
 
     Args:
         request: what was asked for.
-        out_link: where to put a link to the image; None for `result-<app>`.
+        out_link: where to put a link to the image; None for `result-<app>`, see `builder.variant`.
         link: whether to put one at all.
         display: shows what goes on.
 
@@ -164,9 +165,11 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
 
     fields = declare(request.target, interpreter=request.interpreter)
     options = (request.python, request.architecture)
-    target = (out_link or Path(f"result-{fields['name']}")) if link else None
+    label = variant(fields["name"], fields.get("machine_types", ()), request.architecture)
+    lock = fields["root"] / f"pylock.{label}.toml"
+    target = (out_link or Path(f"result-{label}")) if link else None
     steps = 0
-    known = Memory(cache_folder(), key(fields, options)).recall()
+    known = Memory(cache_folder(), key(fields, lock, options)).recall()
     if known:
         image, digest = known
         if target:
@@ -181,12 +184,12 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
             result = build.build(plan, app.settings, cache=cache_folder(), out_link=target, display=display)
         image, digest, steps = result.image, locked.digest, result.steps
         # The lock may be new: what is remembered is what the next run will find.
-        Memory(cache_folder(), key(fields, options)).keep(image, digest)
+        Memory(cache_folder(), key(fields, lock, options)).keep(image, digest)
     return Built(
         image=image,
         steps=steps,
         out_link=target,
-        lock=fields["root"] / f"pylock.{fields['name']}.toml",
+        lock=lock,
         lock_digest=digest,
         secrets=tuple(fields.get("secrets", ())),
         serves=bool(fields["endpoints"]) or fields["kind"] == "fal",

@@ -6,7 +6,6 @@ this machine, files behind credentials, and the busybox that opens the first pac
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from builder import nix, store
 from builder.debian import extract_busybox, fetch_deb, find_mirrors
 from builder.debian import redact as without_credentials
+from builder.files import scratch_folder
 from builder.nix import build_machine
 from builder.settings import expand
 
@@ -65,8 +65,8 @@ def _supply_base(lock: Lock, settings: Settings, cache: Path, display: Display) 
     }
     mirrors = find_mirrors(configured)
     if wanted in missing:
-        with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
-            folder = extract_busybox(fetch_deb(busybox, mirrors, cache / "debs"), Path(scratch, "busybox"))
+        with scratch_folder() as scratch:
+            folder = extract_busybox(fetch_deb(busybox, mirrors, cache / "debs"), scratch / "busybox")
             nix.add([replace(wanted, path=folder)])
     for deb in (files[added] for added in missing if added != wanted):
         url = mirrors.urls[deb.archive]
@@ -99,8 +99,8 @@ def _supply_wheels(
                 urls[sha256] = source.url
         else:
             display.stage(f"Fetching {wheel.filename}")
-            with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
-                path = finder.download(wheel, source, Path(scratch))
+            with scratch_folder() as scratch:
+                path = finder.download(wheel, source, scratch)
                 nix.add([_wheel_file(wheel, path)])
     if local:
         display.stage(f"Copying {len(local)} local wheels to the store")

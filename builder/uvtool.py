@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from builder import process
 from builder.errors import ResolveError, ToolError
+from builder.files import scratch_folder
 from builder.local_index import Link, links_page, local_path, read_local_index
 from builder.machine_config import is_local, without_name
 from builder.redact import redact, url_secrets
@@ -26,6 +25,7 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from builder.machine_config import MachineConfig
     from builder.models import Wheel
@@ -249,8 +249,8 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
         UvError: no solution, or an index or a file that cannot be read.
         ToolError: uv is missing or does not do what is expected of it.
     """
-    with tempfile.TemporaryDirectory(prefix="builder-") as scratch:
-        output = Path(scratch, "pylock.toml")
+    with scratch_folder() as scratch:
+        output = scratch / "pylock.toml"
         if query.preferences:
             output.write_text(_preferences(query.preferences), "utf-8")
         command = [find_uv(), "pip", "compile", "-", "--output-file", str(output), "--format", "pylock.toml"]
@@ -272,12 +272,12 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
             *indexes.arguments(),
         ]
         if query.constraints:
-            constraints = Path(scratch, "constraints.txt")
+            constraints = scratch / "constraints.txt"
             constraints.write_text("\n".join(query.constraints) + "\n", "utf-8")
             command += ["--constraints", str(constraints)]
         env = indexes.environment()
         if indexes.links:
-            page = Path(scratch, "links.html")
+            page = scratch / "links.html"
             page.write_text(links_page(indexes.links), "utf-8")
             env["UV_FIND_LINKS"] = ",".join((*indexes.find_links, page.as_uri()))
         for name in query.upgrade:
@@ -291,7 +291,7 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
         except OSError as error:
             raise ToolError(f"uv could not be started: {error}") from error
         if run.returncode != 0:
-            text = _ANSI.sub("", run.stderr).replace(scratch, "").strip()
+            text = _ANSI.sub("", run.stderr).replace(str(scratch), "").strip()
             raise UvError(redact(text.removeprefix("error: "), (*query.secrets, *indexes.secrets)))
         try:
             document = tomllib.loads(output.read_text("utf-8"))

@@ -12,6 +12,7 @@ import click
 
 from builder import session
 from builder.cli import options
+from builder.variant import platform_option
 
 if TYPE_CHECKING:
     from builder.session import Built, Request
@@ -89,4 +90,5 @@ def build(
     if as_json:
         click.echo(json.dumps(_summary(built)))
     else:
-        _show(built, request.target, time.monotonic() - started)
+        asked = f" {platform_option(request.architecture)}" if request.architecture else ""
+        _show(built, request.target + asked, time.monotonic() - started)

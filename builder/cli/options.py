@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from builder.session import Request
+from builder.variant import PLATFORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from builder.models import Architecture
-
 R = TypeVar("R")
-
-# The OCI image specification's names of platforms -> this project's names of architectures.
-_PLATFORMS: dict[str, Architecture] = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
 
 def _python(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -46,7 +42,7 @@ def app_request(function: Callable[..., R]) -> Callable[..., R]:
         request = Request(
             target=target,
             interpreter=interpreter,
-            architecture=_PLATFORMS[platform] if platform else None,
+            architecture=PLATFORMS[platform] if platform else None,
             python=python,
             frozen=frozen,
         )
@@ -71,8 +67,8 @@ def app_request(function: Callable[..., R]) -> Callable[..., R]:
         ),
         click.option(
             "--platform",
-            type=click.Choice(sorted(_PLATFORMS)),
-            help="What the image runs on. Default: what the machine type has, or the lock.",
+            type=click.Choice(sorted(PLATFORMS)),
+            help="What the image runs on. Default: what the machine type has.",
         ),
         click.argument("target"),
     ):

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.debian.fetch import MissingFileError, fetch_current
 from builder.debian.mirrors import Mirrors, redact
 from builder.errors import ResolveError, ToolError
+from builder.files import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from builder.debian.suites import Pocket
 
@@ -129,8 +129,8 @@ def verified_text(signed: bytes, keyring: Path, *, origin: str) -> str:
         ResolveError: no good signature, or a bad one.
         ToolError: gpgv is not installed or cannot read the keyring.
     """
-    with tempfile.TemporaryDirectory(prefix="builder-release-") as folder:
-        source, text = Path(folder, "InRelease"), Path(folder, "Release")
+    with scratch_folder() as folder:
+        source, text = folder / "InRelease", folder / "Release"
         source.write_bytes(signed)
         command = [
             "gpgv",
@@ -145,7 +145,10 @@ def verified_text(signed: bytes, keyring: Path, *, origin: str) -> str:
         try:
             # A home of its own: gpgv looks for keyrings and options there.
             done = subprocess.run(
-                [*command[:1], "--homedir", folder, *command[1:]], capture_output=True, text=True, check=False
+                [*command[:1], "--homedir", str(folder), *command[1:]],
+                capture_output=True,
+                text=True,
+                check=False,
             )
         except FileNotFoundError:
             raise ToolError(

@@ -80,7 +80,8 @@ class Index:
     Attributes:
         files: the wheels it has, by file name.
         stop_after: per file name, the bytes after which a connection ends.
-        hold: file names whose bytes are held back, after some, until `release` is set.
+        hold: names of files, and of projects for their pages, whose bytes are held back after some, until
+            `release` is set.
         down: whether it accepts connections and closes them at once.
         asked: the paths of all requests.
     """
@@ -141,7 +142,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 f'<a href="/files/{quote(one)}#sha256={hashlib.sha256(data).hexdigest()}">{one}</a>'
                 for one, data in found.items()
             )
-            self.answer(f"<!DOCTYPE html><html><body>{links}</body></html>".encode(), "text/html", "")
+            self.answer(f"<!DOCTYPE html><html><body>{links}</body></html>".encode(), "text/html", name)
         else:
             self.send_response(404)
             self.send_header("Content-Length", "0")

@@ -537,9 +537,12 @@ def begin(project, *words):
     )
 
 
-def until(condition, what, seconds=60):
-    deadline = time.monotonic() + seconds
+def until(condition, what, process=None):
+    """Wait for something that a process, where one is given, must not end before."""
+    deadline = time.monotonic() + 60
     while not condition():
+        ended = process is not None and process.poll() is not None
+        assert not ended, (what, process.returncode, *process.communicate())
         assert time.monotonic() < deadline, what
         time.sleep(0.01)
 
@@ -587,24 +590,30 @@ def asking_debian(project, index, token):
 
 
 @contextlib.contextmanager
-def choosing_versions(project, index, token):
-    index.hold.update(index.files)
+def holding_back(index, name):
+    index.hold.add(name)
     yield index.held.is_set
     index.hold.clear()
     index.release.set()
 
 
 @contextlib.contextmanager
+def choosing_versions(project, index, token):
+    with holding_back(index, token) as begun:
+        yield begun
+
+
+@contextlib.contextmanager
 def downloading(project, index, token):
     project.run("lock", "app.py")
-    with choosing_versions(project, index, token) as begun:
+    with holding_back(index, next(iter(index.files))) as begun:
         yield begun
 
 
 @contextlib.contextmanager
 def building(project, index, token):
     # Sources that take some seconds to compile.
-    source = "\n".join(f"def f{n}(a, b):\n    return [a + {n}, b * {n}, (a, b)]\n" for n in range(4000))
+    source = "\n".join(f"def f{n}(a, b):\n    return [a + {n}, b * {n}, (a, b)]\n" for n in range(12000))
     index.add(token, more=[(f"{token}_/m{n}.py", source) for n in range(8)])
     yield lambda: any("wheel_layer" in words for _, words in processes(token))
 
@@ -623,18 +632,17 @@ def test_a_signal_ends_all_at_any_moment_and_the_next_run_completes(
     with moment(project, index, token) as begun:
         before = {path.name for path in project.folder.iterdir()}
         process = begin(project, "build", "app.py")
-        until(begun, moment.__name__)
+        until(begun, moment.__name__, process)
         asked = time.monotonic()
         (os.killpg if to_group else os.kill)(process.pid, number)
         out, err = process.communicate(timeout=60)
         assert time.monotonic() - asked < 10
         assert process.returncode == 128 + number
-        assert (out, err.strip()) == (
-            "",
-            "Interrupted. What was finished is kept: the next run continues from there.",
-        )
-        until(lambda: not processes(token), f"ended: {processes(token)}", seconds=3)
-        clean(project, before | ({"begun"} if moment is loading else {LOCK} if moment is building else set()))
+        words = "Interrupted. What was finished is kept: the next run continues from there."
+        assert (out, err.strip()) == ("", words)
+        until(lambda: not processes(token), "all that was started has ended")
+        left = before | ({"begun"} if moment is loading else {LOCK} if moment is building else set())
+        clean(project, left)
     project.build()
 
 
@@ -644,11 +652,8 @@ def test_what_was_finished_before_a_signal_is_not_done_again(project, index, tok
     project.run("lock", "app.py")
     index.hold.add(held)
     process = begin(project, "build", "app.py")
-    until(
-        lambda: list(STORE.glob(f"*-layer-{token}a-1.0")),
-        "one layer is built while the other's wheel is fetched",
-    )
-    until(index.held.is_set, "the other wheel is on its way")
+    until(lambda: list(STORE.glob(f"*-layer-{token}a-1.0")), "a layer is built", process)
+    until(index.held.is_set, "the other wheel is on its way", process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
@@ -668,7 +673,7 @@ def test_a_signal_for_a_script_is_one_json_object_too(project, index, token):
     project.app([token])
     with choosing_versions(project, index, token) as begun:
         process = begin(project, "lock", "app.py", "--json")
-        until(begun, "choosing versions")
+        until(begun, "choosing versions", process)
         process.terminate()
         out, _ = process.communicate(timeout=60)
     assert json.loads(out)["error"]["kind"] == "Interrupted"

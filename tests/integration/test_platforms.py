@@ -29,7 +29,6 @@ PROBE = """
             with open(os.path.expanduser(folder + "/writable"), "w") as file:
                 file.write("yes")
         cached = {name: getattr(module, "__cached__", None) for name, module in list(sys.modules.items())}
-        own = ("app", "__main__", "builder")
         return {
             "python": "%d.%d" % sys.version_info[:2],
             "user": os.getuid(),
@@ -40,7 +39,7 @@ PROBE = """
             "zone": str(zoneinfo.ZoneInfo("Europe/Berlin")),
             "compiled now": [
                 name for name, path in cached.items()
-                if path and not os.path.exists(path) and name.split(".")[0] not in own
+                if path and path.startswith("/usr/lib/") and not os.path.exists(path)
             ],
         }
 """

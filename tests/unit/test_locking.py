@@ -146,16 +146,28 @@ def test_the_python_comes_from_the_command_the_app_the_settings_the_lock_or_this
     assert lock(of(tmp_path, python="3.14"), settings, python="3.11").lock.python == "3.11"
 
 
-def test_the_architecture_comes_from_the_command_the_machine_type_or_the_lock(
-    index: Index, tmp_path: Path
-) -> None:
+def test_the_architecture_comes_from_the_command_or_the_machine_type(index: Index, tmp_path: Path) -> None:
     assert lock(of(tmp_path)).lock.architecture == "x86_64"
     assert lock(of(tmp_path), architecture="aarch64").lock.architecture == "aarch64"
-    assert not lock(of(tmp_path)).changed
-    assert (
-        lock(of(tmp_path, machine_types=("GPU-GH200",)), architecture="x86_64").lock.architecture == "x86_64"
-    )
-    assert lock(of(tmp_path, machine_types=("GPU-GH200",))).lock.architecture == "aarch64"
+    hopper = of(tmp_path, machine_types=("GPU-GH200",))
+    assert lock(hopper, architecture="x86_64").lock.architecture == "x86_64"
+    assert lock(hopper).lock.architecture == "aarch64"
+
+
+def test_a_lock_for_another_platform_is_a_file_of_its_own_and_begins_with_the_same_pins(
+    index: Index, tmp_path: Path
+) -> None:
+    own = lock(of(tmp_path, "alpha<2"))
+    lock(of(tmp_path, "alpha"))
+    other = lock(of(tmp_path, "alpha"), architecture="aarch64")
+    assert own.path.name == "pylock.upscale.toml"
+    assert other.path.name == "pylock.upscale-aarch64.toml"
+    assert pins(other) == pins(own)
+    assert "--platform linux/arm64 --upgrade " in other.path.read_text()
+    assert "--platform" not in own.path.read_text()
+    assert not lock(of(tmp_path, "alpha")).changed
+    assert not lock(of(tmp_path, "alpha"), architecture="aarch64").changed
+    assert lock(of(tmp_path, "alpha"), architecture="x86_64").path == own.path
 
 
 def test_a_server_joins_an_app_with_endpoints_and_the_sdk_a_fal_app(index: Index, tmp_path: Path) -> None:

@@ -20,22 +20,29 @@ def image(tmp_path):
     return Image(name="app", path=path, digest="sha256:1", config_digest="sha256:2", size=3, layers=4)
 
 
-def test_the_same_app_has_the_same_key(fields):
-    assert memory.key(fields, ("3.11", None)) == memory.key(dict(fields), ("3.11", None))
+@pytest.fixture
+def lock(tmp_path):
+    return tmp_path / "pylock.app.toml"
 
 
-def test_a_changed_file_lock_setting_or_option_has_another_key(fields, tmp_path):
-    keys = [memory.key(fields, ())]
+def test_the_same_app_has_the_same_key(fields, lock):
+    assert memory.key(fields, lock, ("3.11", None)) == memory.key(dict(fields), lock, ("3.11", None))
+
+
+def test_a_changed_file_lock_setting_option_or_store_has_another_key(fields, lock, tmp_path, monkeypatch):
+    keys = [memory.key(fields, lock, ())]
     (tmp_path / "app.py").write_text("b")
-    keys.append(memory.key(fields, ()))
+    keys.append(memory.key(fields, lock, ()))
     (tmp_path / "app.py").chmod(0o755)
-    keys.append(memory.key(fields, ()))
-    (tmp_path / "pylock.app.toml").write_text("another")
-    keys.append(memory.key(fields, ()))
+    keys.append(memory.key(fields, lock, ()))
+    lock.write_text("another")
+    keys.append(memory.key(fields, lock, ()))
     (tmp_path / "pyproject.toml").write_text("[tool.builder]\nbytecode = false\n")
-    keys.append(memory.key(fields, ()))
-    keys.append(memory.key(fields, ("3.13",)))
-    keys.append(memory.key({**fields, "requirements": (("toolz",),)}, ()))
+    keys.append(memory.key(fields, lock, ()))
+    keys.append(memory.key(fields, lock, ("3.13",)))
+    keys.append(memory.key({**fields, "requirements": (("toolz",),)}, lock, ()))
+    monkeypatch.setattr("builder.store.STORE", "/other/store")
+    keys.append(memory.key(fields, lock, ()))
     assert len(set(keys)) == len(keys)
 
 

@@ -69,6 +69,12 @@ def test_a_name_is_looked_up_in_pyproject_from_the_folder_upwards(project: Path)
     assert (target.root, target.table, target.settings) == (project, "builder", {"num_gpus": 2})
 
 
+def test_a_name_counts_before_a_folder_that_is_called_the_same(project: Path) -> None:
+    (project / "pyproject.toml").write_text('[tool.builder.apps.demo]\nref = "app.py"\n')
+    (project / "demo").mkdir()
+    assert find_target("demo", cwd=project).name == "demo"
+
+
 def test_a_pyproject_without_apps_is_passed_over(project: Path) -> None:
     table(project, '[tool.builder.apps.up]\nref = "app.py"\n')
     (project / "sub").mkdir()

@@ -1,0 +1,48 @@
+"""Which processor an app is built for, and what its files are called then.
+
+A lock is for one platform. The declaration alone says which: what the machine type has, otherwise x86_64. Where the
+user asks for the other one, lock and result have names of their own, so that both can be committed and built in turns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from builder.models import Architecture
+
+# The OCI image specification's names of platforms -> this project's names of architectures.
+PLATFORMS: dict[str, Architecture] = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
+
+# Machines whose processor is an ARM one; all others are x86_64.
+_ARM_MACHINES = ("GH200", "GB200", "GB300")
+
+
+def declared_architecture(machine_types: Iterable[str]) -> Architecture:
+    """The architecture of an app's machines.
+
+    Args:
+        machine_types: as declared: "GPU-GH200".
+    """
+    arm = any(name in machine for machine in machine_types for name in _ARM_MACHINES)
+    return "aarch64" if arm else "x86_64"
+
+
+def platform_option(architecture: Architecture) -> str:
+    """How a command line asks for an architecture: `--platform linux/arm64`."""
+    return "--platform " + next(name for name, known in PLATFORMS.items() if known == architecture)
+
+
+def variant(name: str, machine_types: Iterable[str], architecture: Architecture | None) -> str:
+    """What an app's files are named after: `app`, or `app-aarch64` where that is not what its machines have.
+
+    Args:
+        name: the app's.
+        machine_types: as declared.
+        architecture: what it is built for; None for what is declared.
+    """
+    if architecture in (None, declared_architecture(machine_types)):
+        return name
+    return f"{name}-{architecture}"
