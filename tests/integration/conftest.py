@@ -114,6 +114,8 @@ def get_json(url, body=None, *, attempts=1):
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
                 return json.loads(response.read())
+        except urllib.error.HTTPError:
+            raise  # the server answers: trying again will not change what it says
         except (urllib.error.URLError, ConnectionError):
             if attempt == attempts - 1:
                 raise
