@@ -7,17 +7,21 @@ has started has to be told.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 # Seconds that a program has for leaving things in order. Nix ends its builders and gives its locks back.
 _GRACE = 15.0
+# Seconds after which it is asked again, and after which what it waits for is ended in its place.
 _AGAIN = 0.2
+_PATIENCE = 1.0
 
 _running: set[subprocess.Popen[str]] = set()
 
@@ -90,15 +94,31 @@ def run(
 def _stop(process: subprocess.Popen[str]) -> None:
     if process.poll() is not None:
         return
-    deadline = time.monotonic() + _GRACE
-    while time.monotonic() < deadline:
-        # Again and again: Nix may miss a signal while it is about to wait for a builder, until that has ended.
+    asked = time.monotonic()
+    while time.monotonic() < asked + _GRACE:
         process.terminate()
         # Not `wait`: a program that still has something to say must not stand still for it.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=_AGAIN)
             return
+        if time.monotonic() > asked + _PATIENCE:
+            # Nix 2.8 sometimes loses the signal, if that comes while it starts a builder, and waits for the builder.
+            # To kill Nix itself would leave the builder behind.
+            for child in _children(process.pid):
+                with contextlib.suppress(OSError):
+                    os.kill(child, signal.SIGKILL)
     process.kill()
+
+
+def _children(parent: int) -> list[int]:
+    """The processes that a process has started, where the system tells (Linux)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            # proc(5): PID (NAME) STATE PARENT ...; a name may hold anything.
+            if int(stat.read_text(errors="replace").rpartition(")")[2].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def kill_all() -> None:

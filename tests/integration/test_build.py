@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,8 @@ def test_changed_code_touches_only_the_last_layer(built):
     project, first = built
     source = (project.folder / "app.py").read_text()
     try:
-        project.write("app.py", source + "\n# changed\n")
+        # In a way that no earlier run has had: what that built would be in the store.
+        project.write("app.py", source + f"\n# changed {time.time_ns()}\n")
         changed = project.build()
     finally:
         project.write("app.py", source)

@@ -95,8 +95,14 @@ def test_a_program_is_told_to_end_when_what_waits_for_it_is_interrupted(tmp_path
 
 def test_a_program_that_does_not_end_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "_GRACE", 0.1)
-    script = "trap '' TERM; echo on; while :; do sleep 0.05; done"
+    script = "trap '' TERM; echo on; while :; do :; done"
     assert interrupted(["sh", "-c", script], tmp_path).returncode == -9
+
+
+def test_what_a_program_waits_for_is_ended_where_it_does_not_listen(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "_PATIENCE", 0.1)
+    script = "trap '' TERM; echo on; sleep 60; exit 5"
+    assert interrupted(["sh", "-c", script], tmp_path).returncode == 5
 
 
 def test_a_second_request_ends_programs_at_once():
