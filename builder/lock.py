@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from builder.errors import LockError, is_disk_full
 from builder.files import replacing
 from builder.models import Architecture, Base, Deb, Lock, Model, Wheel
-from builder.variant import variant
+from builder.variant import lock_file, variant
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -143,7 +143,7 @@ def lock_path(spec: AppSpec, architecture: Architecture | None = None) -> Path:
         spec: the app.
         architecture: the target's; None for what its machines have.
     """
-    return spec.root / f"pylock.{variant(spec.name, spec.machine_types, architecture)}.toml"
+    return lock_file(spec.root, variant(spec.name, spec.machine_types, architecture))
 
 
 def lock_digest(path: Path) -> str:

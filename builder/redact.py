@@ -46,12 +46,6 @@ def strip_url(url: str, secrets: Iterable[str] = ()) -> str | None:
     return stripped
 
 
-def has_credentials(url: str) -> bool:
-    """Whether a URL carries something that `strip_url` would take out: user, password or query."""
-    parts = urlsplit(url)
-    return "@" in parts.netloc or bool(parts.query)
-
-
 def userinfo(url: str) -> tuple[str, str] | None:
     """User name and password of a URL, percent-decoded; None when it names no user."""
     info, at, _ = urlsplit(url).netloc.rpartition("@")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder import nix
 from builder.load import declare
-from builder.variant import variant
+from builder.variant import lock_file, variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +166,7 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
     fields = declare(request.target, interpreter=request.interpreter)
     options = (request.python, request.architecture)
     label = variant(fields["name"], fields.get("machine_types", ()), request.architecture)
-    lock = fields["root"] / f"pylock.{label}.toml"
+    lock = lock_file(fields["root"], label)
     target = (out_link or Path(f"result-{label}")) if link else None
     steps = 0
     known = Memory(cache_folder(), key(fields, lock, options)).recall()
@@ -180,11 +180,13 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
         nix.require()
         app = _loaded(fields)
         locked = lock_app(app, request, display=display)
+        # The lock may be new, so the key is. It is taken before the code is staged: a file that is edited while the
+        # image is built belongs to the next run, not to what is remembered of this one.
+        memory = Memory(cache_folder(), key(fields, lock, options))
         with build.plan(app.spec, locked.lock, locked.digest, app.settings) as plan:
             result = build.build(plan, app.settings, cache=cache_folder(), out_link=target, display=display)
         image, digest, steps = result.image, locked.digest, result.steps
-        # The lock may be new: what is remembered is what the next run will find.
-        Memory(cache_folder(), key(fields, lock, options)).keep(image, digest)
+        memory.keep(image, digest)
     return Built(
         image=image,
         steps=steps,

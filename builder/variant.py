@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from builder.models import Architecture
 
@@ -46,3 +47,8 @@ def variant(name: str, machine_types: Iterable[str], architecture: Architecture 
     if architecture in (None, declared_architecture(machine_types)):
         return name
     return f"{name}-{architecture}"
+
+
+def lock_file(root: Path, label: str) -> Path:
+    """The lock in a project's folder; its name is one that PEP 751 allows. `label` is what `variant` returns."""
+    return root / f"pylock.{label}.toml"

@@ -195,14 +195,6 @@ def _find_directory(fd: int) -> tuple[int, int, int]:
     return start, size, count
 
 
-def _is_end(record: bytes) -> bool:
-    """Whether these are an end record with its comment and no more: a comment may hold the magic."""
-    if len(record) < _END.size:
-        return False
-    *_, comment_size = _END.unpack_from(record)
-    return bool(len(record) == _END.size + comment_size)
-
-
 def _parse_directory(raw: bytes, count: int) -> list[ZipEntry]:
     entries = []
     seen = set()
