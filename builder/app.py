@@ -27,6 +27,7 @@ BUILD_SETTINGS = (
     "app_files_context_dir",
     "python_version",
     "system_packages",
+    "build_packages",
     "secrets",
 )
 
@@ -75,7 +76,8 @@ class App:
         app_files_ignore: regular expressions of what to leave out of `app_files`.
         app_files_context_dir: base of `app_files`; default is the app file's folder.
         python_version: such as "3.11"; default is that of the interpreter that loads the file.
-        system_packages: Debian packages to add to the image.
+        system_packages: Debian packages to add to the image; builds from source have them too.
+        build_packages: Debian packages that only builds from source need, such as "cmake" or "rustc".
         secrets: names of environment variables the app gets at run time.
     """
 
@@ -90,6 +92,7 @@ class App:
     app_files_context_dir: ClassVar[str | None] = None
     python_version: ClassVar[str | None] = None
     system_packages: ClassVar[list[str]] = []
+    build_packages: ClassVar[list[str]] = []
     secrets: ClassVar[list[str] | None] = None
 
     def __init_subclass__(cls, *, name: str | None = None, **settings: object) -> None:

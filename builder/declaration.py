@@ -183,5 +183,6 @@ _FIELDS: dict[str, tuple[str, Callable[[object, str, Path], Any]]] = {
     "app_files_context_dir": ("app_files_context_dir", _folder),
     "python_version": ("python", _python),
     "system_packages": ("system_packages", _matching(_DEBIAN_NAME, "the name of a Debian package")),
+    "build_packages": ("build_packages", _matching(_DEBIAN_NAME, "the name of a Debian package")),
     "secrets": ("secrets", _matching(_VARIABLE, "the name of an environment variable")),
 }

@@ -49,7 +49,8 @@ class AppSpec(Model):
         machine_types: fallbacks in order; never empty.
         num_gpus: GPUs asked for, or None.
         local_python_modules, app_files, app_files_ignore, app_files_context_dir: see docs/design.md.
-        system_packages: Debian packages named by hand.
+        system_packages: Debian packages named by hand, for the image and for builds from source.
+        build_packages: Debian packages that only builds from source have.
         secrets: names of environment variables the app gets at run time.
         endpoints: what is served.
         labels: platform settings that do not matter to the build (`keep_alive`, ...), as strings.
@@ -72,6 +73,7 @@ class AppSpec(Model):
     app_files_ignore: tuple[str, ...] = ()
     app_files_context_dir: Path | None = None
     system_packages: tuple[str, ...] = ()
+    build_packages: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
@@ -97,6 +99,61 @@ class Wheel(Model):
     size: int | None = None
     url: str | None = None
     direct: bool = False
+
+
+class Source(Model):
+    """What a package is built from.
+
+    Attributes:
+        kind: an sdist or another archive; a commit of a git repository; a folder of this machine.
+        filename: an archive's file name; None for the others.
+        sha256: lowercase hex digest: of an archive its bytes', of a commit's files their NAR's. None for a
+            folder, which is read anew for each build.
+        size: bytes of an archive, where known.
+        url: of an archive or a repository, without credentials; None in a portable lock.
+        commit: the commit's full hash.
+        revision: the branch, tag or commit that was asked for, or None.
+        subdirectory: the project's folder in it, or None.
+        path: a folder's, relative to that of the lock.
+        direct: True when the requirement named this source itself (PEP 610 applies).
+    """
+
+    kind: Literal["archive", "git", "directory"]
+    filename: str | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    size: int | None = None
+    url: str | None = None
+    commit: str | None = None
+    revision: str | None = None
+    subdirectory: str | None = None
+    path: str | None = None
+    direct: bool = False
+
+
+class Built(Model):
+    """A package that is built into a wheel.
+
+    Attributes:
+        name: normalized project name (PEP 503).
+        version: PEP 440 version, as the lock found it; a folder's may have changed since.
+        source: what it is built from.
+        requires: the wheels its build backend needs (PEP 518), with all that they need, sorted by name.
+        compiled: whether the build has compilers; then it needs a machine of the image's architecture.
+        variables: environment variables that the build gets besides the usual ones.
+        filename: the wheel's file name; None for a folder.
+        sha256: the wheel's, which every build of it must give; None for a folder.
+        size: the wheel's, in bytes; None for a folder.
+    """
+
+    name: str
+    version: str
+    source: Source
+    requires: tuple[Wheel, ...] = ()
+    compiled: bool = False
+    variables: dict[str, str] = Field(default_factory=dict)
+    filename: str | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    size: int | None = None
 
 
 class Deb(Model):
@@ -143,6 +200,9 @@ class Base(Model):
         busybox: per architecture, the busybox that opens the debs.
         extra: per architecture, packages the app adds (`system_packages`), their dependencies included,
             nothing that `debs` has; only for the target's architecture.
+        build: what packages with compiled parts are built with: compilers, and `build_packages`, their
+            dependencies included, nothing that `debs` or `extra` has; only for the target's architecture, and
+            empty where nothing is compiled.
     """
 
     suite: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -150,6 +210,7 @@ class Base(Model):
     debs: dict[Architecture, tuple[Deb, ...]]
     busybox: dict[Architecture, Busybox]
     extra: tuple[Deb, ...] = ()
+    build: tuple[Deb, ...] = ()
 
 
 class Lock(Model):
@@ -160,7 +221,8 @@ class Lock(Model):
         python: "3.11".
         architecture: the target's.
         machine_types: as declared.
-        wheels: sorted by name.
+        wheels: packages that are installed from a wheel as it is, sorted by name.
+        built: packages that are built into a wheel first, sorted by name; no name is in both.
         base: the Debian base.
         fingerprint: sha256 hex of the declaration this lock was made for.
         tool_version: version of this program that wrote it.
@@ -172,6 +234,7 @@ class Lock(Model):
     architecture: Architecture
     machine_types: tuple[str, ...]
     wheels: tuple[Wheel, ...]
+    built: tuple[Built, ...] = ()
     base: Base
     fingerprint: str
     tool_version: str
