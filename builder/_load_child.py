@@ -1,7 +1,8 @@
 """Run an app file and report what its class declares; runs in the user's interpreter, Python 3.8 and up.
 
-Called by `builder.load` as `python _load_child.py FD TIMEOUT FILE [CLASS]`, by its path, in an interpreter
-that need not have this package. What is written to the file descriptor FD: the line "started", then one JSON
+Called by `builder.load` as `python _load_child.py FD TIMEOUT FILE CLASS [MODULE...]`, by its path, in an
+interpreter that need not have this package. CLASS is empty where FILE is to have one app; the MODULEs are local
+ones to look for. What is written to the file descriptor FD: the line "started", then one JSON
 object with what was declared or what went wrong; faulthandler's text in its place when FILE takes longer than
 TIMEOUT seconds. Anything the app file prints goes where the parent has pointed standard output.
 """
@@ -58,7 +59,7 @@ class _Failure(Exception):  # noqa: N818 - not an error of this program
 def main(arguments: Sequence[str]) -> NoReturn:
     """Load the file, write the report, and end without waiting for what the file has started."""
     fd, timeout, file = int(arguments[0]), float(arguments[1]), arguments[2]
-    class_name = arguments[3] if len(arguments) > 3 else None
+    class_name = arguments[3] or None
     # What the file starts must not inherit it.
     os.set_inheritable(fd, False)  # noqa: FBT003 - takes no keywords
     # From here on it is the file's doing if nothing else is written.
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         faulthandler.dump_traceback_later(timeout, exit=True, file=fd)
         module = _run(file)
         report = _declaration(_choose(module, class_name))
+        report["modules"] = _module_places([*_named_modules(report), *arguments[4:]])
         faulthandler.cancel_dump_traceback_later()
     except _Failure as failure:
         report = failure.report
@@ -200,6 +202,53 @@ def _declaration(cls: type) -> dict[str, Any]:
         "container": kind == "fal" and _is_container(cls),
         "owners": _owners(cls),
     }
+
+
+def _named_modules(report: dict[str, Any]) -> list[str]:
+    names = report["settings"].get("local_python_modules")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _module_places(names: Sequence[str]) -> list[list[Any]]:
+    """Where modules and the packages they are in would be imported from; none is imported for it.
+
+    Returns:
+        For each that is found its name and its file, or its folders where it is a package; [] for a part of Python.
+    """
+    places: dict[str, list[str]] = {}
+    for name in names:
+        search = None
+        words = name.split(".")
+        for depth in range(1, len(words) + 1):
+            spec = _find_spec(".".join(words[:depth]), search)
+            if spec is None:
+                break
+            places[".".join(words[:depth])] = _spec_places(spec)
+            search = spec.submodule_search_locations
+            if search is None:
+                break
+    return [[name, found] for name, found in places.items()]
+
+
+def _find_spec(name: str, search: Sequence[str] | None) -> ModuleSpec | None:
+    # As an import asks; `importlib.util.find_spec` would import the packages that the module is in.
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, search, None) if hasattr(finder, "find_spec") else None
+        if spec is not None:
+            return spec
+    return None
+
+
+def _spec_places(spec: ModuleSpec) -> list[str]:
+    standard_library = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib is slow to import
+    file = spec.origin if spec.has_location else None
+    package = spec.submodule_search_locations
+    if file is None:
+        return [os.path.abspath(folder) for folder in package or ()]  # noqa: PTH100
+    file = os.path.abspath(file)  # noqa: PTH100
+    if file.startswith(standard_library + "/") and "/site-packages/" not in file:
+        return []
+    return [file if package is None else os.path.dirname(file)]  # noqa: PTH120
 
 
 def _sets(cls: type, base: type, name: str) -> bool:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import code, nix, render, resources, store
+from builder import code, nix, render, store
 from builder.errors import NowhereError
 from builder.files import scratch_folder
 from builder.layout import Image, read_image
+from builder.library import copy_files, stage_library, staged
 from builder.nix_failure import PinnedFileError, readable
 from builder.nix_log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from builder.models import AppSpec, Lock
     from builder.progress import Display
@@ -45,6 +46,7 @@ class Plan:
         lock: its lock.
         expression: the rendered Nix expression.
         code: the staged folder of the app's files.
+        projects: the staged folders of local projects, by package.
         library: the Nix library.
         runtime: the part of this package that goes into the image.
     """
@@ -53,23 +55,15 @@ class Plan:
     lock: Lock
     expression: str
     code: nix.Added
+    projects: dict[str, nix.Added]
     library: nix.Added
     runtime: nix.Added
 
 
-def _staged(path: Path, name: str) -> nix.Added:
-    return nix.Added(path=path, name=name, digest=store.nar_sha256(path), recursive=True)
-
-
-def _copy_files(sources: dict[str, Path], folder: Path) -> None:
-    for name, path in sources.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-
-
 @contextlib.contextmanager
-def plan(spec: AppSpec, lock: Lock, lock_digest: str, settings: Settings) -> Iterator[Plan]:
+def plan(
+    spec: AppSpec, lock: Lock, lock_digest: str, settings: Settings, *, note: Callable[[str], None]
+) -> Iterator[Plan]:
     """Gather what decides the image; nothing is fetched or built.
 
     Args:
@@ -77,34 +71,30 @@ def plan(spec: AppSpec, lock: Lock, lock_digest: str, settings: Settings) -> Ite
         lock: its lock.
         lock_digest: `sha256:<hex>` of the lock file.
         settings: the project's.
+        note: told what was left out of the image.
 
     Yields:
         the plan, whose folders exist until the context ends.
     """
     from builder.runtime_files import image_modules
+    from builder.trees import stage_projects
 
     with scratch_folder() as scratch:
-        folders = {name: scratch / name for name in ("app", "runtime", "nix")}
+        folders = {name: scratch / name for name in ("app", "runtime", "nix", "projects")}
         for folder in folders.values():
             folder.mkdir()
-        code.stage(code.Shipped.of(spec.model_dump()), folders["app"])
-        _copy_files(image_modules(), folders["runtime"])
-        library = resources.nix_library()
-        _copy_files(
-            {
-                path.relative_to(library).as_posix(): path
-                for path in sorted(library.rglob("*"))
-                if path.suffix in (".nix", ".py", ".sh") and path.is_file()
-            },
-            folders["nix"],
-        )
+        left_out = code.stage(code.Shipped.of(spec.model_dump()), folders["app"])
+        copy_files(image_modules(), folders["runtime"])
         expression = render.render(spec, lock, lock_digest, bytecode=settings.bytecode)
-        staged = {
-            "code": _staged(folders["app"], "app"),
-            "library": _staged(folders["nix"], "builder-nix"),
-            "runtime": _staged(folders["runtime"], "builder-runtime"),
+        projects, warnings = stage_projects(lock, spec.root, folders["projects"])
+        for warning in (*left_out, *warnings):
+            note(warning)
+        parts = {
+            "code": staged(folders["app"], "app"),
+            "library": stage_library(folders["nix"]),
+            "runtime": staged(folders["runtime"], "builder-runtime"),
         }
-        yield Plan(spec=spec, lock=lock, expression=expression, **staged)
+        yield Plan(spec=spec, lock=lock, expression=expression, projects=projects, **parts)
 
 
 def entry_expression(
@@ -128,9 +118,19 @@ def entry_expression(
             f"  runtime = {nix.pure_path(plan.runtime)};",
             "};",
             f"code = {nix.pure_path(plan.code)};",
+            *_projects(plan.projects),
             "}",
         ]
     )
+
+
+def _projects(projects: Mapping[str, nix.Added]) -> list[str]:
+    if not projects:
+        return []
+    paths = [
+        f"  {render.nix_value(name)} = {nix.pure_path(path)};" for name, path in sorted(projects.items())
+    ]
+    return ["projects = {", *paths, "};"]
 
 
 def _prepare(
@@ -138,7 +138,7 @@ def _prepare(
 ) -> tuple[str, Supply]:
     """Put into the store what Nix cannot fetch itself; return the expression to build and where the rest is.
 
-    `gone` are the sha256 of wheels whose URLs do not serve them.
+    `gone` are the sha256 of files whose URLs do not serve them.
     """
     from builder import sources
 
@@ -146,8 +146,8 @@ def _prepare(
     with scratch_folder() as scratch:
         text = scratch / "image.nix"
         text.write_text(plan.expression)
-        expression = _staged(text, "image.nix")
-        nix.add([plan.code, plan.library, plan.runtime, expression])
+        expression = staged(text, "image.nix")
+        nix.add([plan.code, plan.library, plan.runtime, expression, *plan.projects.values()])
         supply = sources.supply(
             plan.lock, plan.spec, settings, cache=cache, display=display, gone=tuple(gone)
         )
@@ -180,15 +180,15 @@ def dry_run(plan: Plan, settings: Settings, *, cache: Path, display: Display) ->
 
 
 def _pinned_files(lock: Lock) -> Iterator[str]:
-    yield from (wheel.filename for wheel in lock.wheels)
-    for debs in (*lock.base.debs.values(), lock.base.extra):
+    yield from (file.filename for file in lock.files)
+    for debs in (*lock.base.debs.values(), lock.base.extra, lock.base.build):
         yield from (deb.path.rsplit("/", 1)[-1] for deb in debs)
 
 
 def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None, display: Display) -> Result:
     """Build the image.
 
-    A wheel that its URL does not serve any more is looked for on the configured indexes, by name and hash.
+    A file that its URL does not serve any more is looked for on the configured indexes, by name and hash.
 
     Args:
         plan: what to build.
@@ -199,11 +199,11 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
 
     Raises:
         BuildError: a step failed.
-        NowhereError: no place has a wheel that is pinned.
+        NowhereError: no place has a file that is pinned.
         PinnedFileError: a file could not be had, or is not the one that is pinned.
         ToolError: Nix is missing or cannot be used.
     """
-    wheels = {store.store_name(wheel.filename): wheel for wheel in plan.lock.wheels}
+    files = {store.store_name(file.filename): file for file in plan.lock.files}
     gone: dict[str, PinnedFileError] = {}
     steps = 0
     while True:
@@ -221,15 +221,15 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
             path = nix.build(entry, log=log, out_link=out_link)
         except PinnedFileError as error:
             steps += len(log.built)
-            wheel = wheels.get(error.name)
-            if wheel and not error.url:
-                error.url = supply.urls.get(wheel.sha256) or wheel.url or ""
-            if wheel is None or wheel.sha256 in gone or not error.elsewhere:
+            file = files.get(error.name)
+            if file and not error.url:
+                error.url = supply.urls.get(file.sha256) or file.url or ""
+            if file is None or file.sha256 in gone or not error.elsewhere:
                 if error.elsewhere:
-                    what = f"-package {wheel.name}" if wheel else ""
+                    what = f"-package {file.name}" if file else ""
                     error.hint += f" To lock what is there now: builder lock --upgrade{what}."
                 raise
-            gone[wheel.sha256] = error
+            gone[file.sha256] = error
             continue
         image = read_image(plan.spec.name, Path(path))
         return Result(image, steps + len(log.built))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import http.client
 import os
@@ -11,7 +10,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
@@ -19,12 +21,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 from builder.credentials import NOBODY, Credentials, origin
 from builder.errors import ResolveError
 from builder.files import replacing
-from builder.redact import redact, redact_url, strip_url, url_secrets
+from builder.redact import redact, redact_url, strip_url, url_secrets, without_userinfo
+from builder.refusal import explain_status
+from builder.trust import trusted_by_nix
 from builder.version import version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterable, Iterator
 
     Progress = Callable[[int, int | None], None]
 
@@ -32,8 +35,10 @@ _CHUNK = 1 << 20
 _ATTEMPTS = 4
 _REDIRECTS = 10
 _TIMEOUT = 60.0  # seconds without a byte
+_LONGEST_WAIT = 30.0  # seconds, whatever a server asks for
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
 _PASSING_CODES = (408, 425, 429, 500, 502, 503, 504)
+_OFFLINE = "Check the network and the proxy settings, then run the command again: it goes on where it was."
 
 
 class FetchError(ResolveError):
@@ -46,6 +51,10 @@ class FetchError(ResolveError):
     def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+
+    def at(self, place: str) -> FetchError:
+        """The same error, its message begun with a place: the requirement and the step that the file is for."""
+        return FetchError(f"{place}: {self}", hint=self.hint, status=self.status)
 
 
 class _PassingError(Exception):
@@ -66,18 +75,20 @@ class Session:
         cert: file of CA certificates beside the system's, or None. `SSL_CERT_FILE` is heeded in any case.
         insecure_hosts: hosts whose certificates are not checked. They are sent no credentials.
         wait: seconds before the second attempt; each later one waits twice as long.
+        report: told of each attempt that failed and of the next one, in a sentence without secrets.
     """
 
     credentials: Credentials = NOBODY
     cert: Path | None = None
     insecure_hosts: tuple[str, ...] = ()
     wait: float = 0.5
+    report: Callable[[str], None] | None = field(default=None, compare=False)
 
 
 def download(
     url: str,
     *,
-    sha256: str,
+    sha256: str | None,
     size: int | None,
     folder: Path,
     session: Session,
@@ -88,7 +99,7 @@ def download(
 
     Args:
         url: http, https or file URL; may hold credentials.
-        sha256: hex digest the file must have.
+        sha256: hex digest the file must have; None where nobody has said.
         size: bytes it should have, where known; only used to stop early when more come.
         folder: where to put it. It appears there under its name when it is whole and right, never before.
         session: how to reach servers.
@@ -103,8 +114,11 @@ def download(
     """
     target = folder / (filename or unquote(urlsplit(url).path.rpartition("/")[2]))
     with replacing(target) as sink:
-        digest, read = _fetch(url, session, sink, limit=size, progress=progress)
-        if digest != sha256:
+        try:
+            digest, read = _Transfer(url, session, sink, limit=size, progress=progress).run()
+        except FetchError as error:
+            raise _wanting(error, target.name, sha256) from error
+        if sha256 is not None and digest != sha256:
             raise FetchError(
                 f"hash mismatch for {target.name}: expected sha256 {sha256}, got {digest} ({read} bytes) "
                 f"from {redact_url(url)}",
@@ -118,81 +132,167 @@ def download(
 def hash_of(url: str, session: Session, progress: Progress | None = None) -> tuple[str, int]:
     """Fetch a file only to learn its sha256 (hex) and its size in bytes. Raises what `download` raises."""
     with tempfile.TemporaryFile() as sink:
-        return _fetch(url, session, sink, limit=None, progress=progress)
+        return _Transfer(url, session, sink, progress=progress).run()
 
 
-def _fetch(
-    url: str, session: Session, sink: IO[bytes], *, limit: int | None, progress: Progress | None
-) -> tuple[str, int]:
-    """Write a file's bytes to `sink`, starting over when the connection fails; return sha256 and size."""
-    for attempt in range(_ATTEMPTS):
-        sink.seek(0)
-        sink.truncate()
-        try:
-            return _attempt(url, session, sink, limit=limit, progress=progress)
-        except _PassingError as failure:
-            if attempt == _ATTEMPTS - 1:
-                error = failure.error
-                raise FetchError(
-                    f"{error} ({_ATTEMPTS} attempts)", hint=error.hint, status=error.status
-                ) from failure
-            time.sleep(failure.wait if failure.wait is not None else session.wait * 2**attempt)
-    raise AssertionError
+def digests(url: str, algorithms: Iterable[str], session: Session) -> set[str]:
+    """Fetch a file only to learn its digests, each as `algorithm:hex`.
 
+    Args:
+        url: as `download` takes it.
+        algorithms: names that hashlib has.
+        session: how to reach servers.
 
-def _attempt(
-    url: str, session: Session, sink: IO[bytes], *, limit: int | None, progress: Progress | None
-) -> tuple[str, int]:
-    shown = redact_url(url)
-    offline = "Check the network and the proxy settings, then run the command again: it goes on where it was."
-    digest = hashlib.sha256()
-    read = 0
-    try:
-        with _open(url, session) as (body, length):
-            expected = length if length is not None else limit
-            while chunk := body.read(_CHUNK):
-                read += len(chunk)
-                if limit is not None and read > limit:
-                    raise FetchError(f"{shown} sent more than the {limit} bytes that were locked")
+    Raises:
+        FetchError: see `download`.
+    """
+    with tempfile.TemporaryFile() as sink:
+        _Transfer(url, session, sink).run()
+        found = set()
+        for name in algorithms:
+            sink.seek(0)
+            digest = hashlib.new(name, usedforsecurity=False)
+            while chunk := sink.read(_CHUNK):
                 digest.update(chunk)
-                sink.write(chunk)
-                if progress:
-                    progress(read, expected)
-        # http.client ends quietly when a connection closes early during reads of limited size.
-        if length is not None and read < length:
-            raise _PassingError(
-                FetchError(f"the connection to {shown} was lost after {read} of {length} bytes", hint=offline)
-            )
-    except (ssl.SSLCertVerificationError, urllib.error.URLError) as error:
+            found.add(f"{name}:{digest.hexdigest()}")
+        return found
+
+
+def read_text(url: str, session: Session, *, accept: str) -> tuple[str, str, str]:
+    """Fetch a page.
+
+    Args:
+        url: http or https URL; may hold credentials.
+        session: how to reach servers.
+        accept: the `Accept` header (RFC 9110, section 12.5.1).
+
+    Returns:
+        Its text, its media type without parameters, and the URL it came from after redirects.
+
+    Raises:
+        FetchError: see `download`; its status is 404 where there is no such page.
+    """
+    with tempfile.TemporaryFile() as sink:
+        transfer = _Transfer(url, session, sink, accept=accept)
+        transfer.run()
+        sink.seek(0)
+        return sink.read().decode("utf-8", "replace"), transfer.media_type, transfer.final_url
+
+
+def _wanting(error: FetchError, filename: str, sha256: str | None) -> FetchError:
+    """The error of a refused download, with what would do in place of it."""
+    if sha256 is None or error.status is None:
+        return error
+    return FetchError(
+        f"{error}; wanted is {filename} with sha256 {sha256}",
+        hint=f"{error.hint} A file of that hash from anywhere will do: put it beside the lock, or into a folder that "
+        "is named by --find-links or pip's find-links.".lstrip(),
+        status=error.status,
+    )
+
+
+class _Transfer:
+    """One file on its way into `sink`, over as many connections as it takes.
+
+    Args:
+        url: http, https or file URL; may hold credentials.
+        session: how to reach servers.
+        sink: where its bytes go.
+        limit: bytes it has at most, where known.
+        progress: called with the bytes read so far and the file's size, where known.
+        accept: the `Accept` header of a page that is wanted; None for a file, for which no page is taken.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        session: Session,
+        sink: IO[bytes],
+        *,
+        limit: int | None = None,
+        progress: Progress | None = None,
+        accept: str | None = None,
+    ) -> None:
+        self.url = url
+        self.shown = redact_url(url)
+        self.session = session
+        self.sink = sink
+        self.limit = limit
+        self.progress = progress
+        self.accept = accept
+        self.media_type = ""
+        self.final_url = url
+        # What names the bytes that are here already, for the rest of them (RFC 9110, section 13.1.5).
+        self.validator = ""
+        self.restart()
+
+    def restart(self) -> None:
+        self.sink.seek(0)
+        self.sink.truncate()
+        self.digest = hashlib.sha256()
+        self.read = 0
+
+    def run(self) -> tuple[str, int]:
+        """Fetch it and return its sha256 (hex) and size. Raises FetchError."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._attempt()
+            except _PassingError as failure:
+                error = failure.error
+                if attempt == _ATTEMPTS:
+                    raise FetchError(
+                        f"{error} ({_ATTEMPTS} attempts)", hint=error.hint, status=error.status
+                    ) from failure
+                wait = failure.wait if failure.wait is not None else self.session.wait * 2 ** (attempt - 1)
+                if self.session.report:
+                    self.session.report(f"{error}; attempt {attempt + 1} of {_ATTEMPTS} in {wait:g} s")
+                time.sleep(wait)
+            else:
+                return self.digest.hexdigest(), self.read
+        raise AssertionError
+
+    def _attempt(self) -> None:
+        if self.read and not self.validator:
+            self.restart()
+        try:
+            with self._opened() as (body, length):
+                end = None if length is None else self.read + length
+                while chunk := body.read(_CHUNK):
+                    self._take(chunk, end if end is not None else self.limit)
+            # http.client ends quietly when a connection closes early during reads of limited size.
+            if end is not None and self.read < end:
+                lost = f"the connection to {self.shown} was lost after {self.read} of {end} bytes"
+                raise _PassingError(FetchError(lost, hint=_OFFLINE))
+        except (ssl.SSLCertVerificationError, urllib.error.URLError) as error:
+            raise self._unreachable(error) from error
+        except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
+            message = redact(str(error) or type(error).__name__, url_secrets(self.url))
+            failed = f"the connection to {self.shown} failed after {self.read} bytes: {message}"
+            raise _PassingError(FetchError(failed, hint=_OFFLINE)) from error
+
+    def _take(self, chunk: bytes, size: int | None) -> None:
+        self.read += len(chunk)
+        if self.limit is not None and self.read > self.limit:
+            raise FetchError(f"{self.shown} sent more than the {self.limit} bytes that were locked")
+        self.digest.update(chunk)
+        self.sink.write(chunk)
+        if self.progress:
+            self.progress(self.read, size)
+
+    def _unreachable(self, error: OSError) -> Exception:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
-            raise FetchError(
-                f"the certificate of {shown} is not trusted: {reason.verify_message}",
+            return FetchError(
+                f"the certificate of {self.shown} is not trusted: {reason.verify_message}",
                 hint="Name the file of your CA's certificates in SSL_CERT_FILE, or as pip's `cert`.",
-            ) from error
+            )
         words = reason.strerror or str(reason) if isinstance(reason, OSError) else str(reason)
-        raise _PassingError(FetchError(f"{shown} cannot be reached: {words}", hint=offline)) from error
-    except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        message = redact(str(error) or type(error).__name__, url_secrets(url))
-        raise _PassingError(
-            FetchError(f"the connection to {shown} failed after {read} bytes: {message}", hint=offline)
-        ) from error
-    return digest.hexdigest(), read
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Leaves redirects to `_open`, which decides for each whether credentials go along."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
-def _open(url: str, session: Session) -> AbstractContextManager[tuple[IO[bytes], int | None]]:
-    from contextlib import contextmanager
+        return _PassingError(FetchError(f"{self.shown} cannot be reached: {words}", hint=_OFFLINE))
 
     @contextmanager
-    def opened() -> Iterator[tuple[IO[bytes], int | None]]:
-        parts = urlsplit(url)
+    def _opened(self) -> Iterator[tuple[IO[bytes], int | None]]:
+        """The bytes that are missing, and how many they are, where that is known."""
+        parts = urlsplit(self.url)
         if parts.scheme == "file":
             try:
                 path = Path(unquote(parts.path))
@@ -201,38 +301,77 @@ def _open(url: str, session: Session) -> AbstractContextManager[tuple[IO[bytes],
             except OSError as error:
                 raise FetchError(f"{path} cannot be read: {error.strerror}") from error
             return
-        with _request(url, session) as response:
+        headers = {"Accept": self.accept or "*/*", "Accept-Encoding": "identity"}
+        if self.read:
+            headers |= {"Range": f"bytes={self.read}-", "If-Range": self.validator}
+        with _request(self.url, self.session, headers) as response:
+            self._check(response)
             length = response.headers.get("Content-Length", "")
             yield response, int(length) if length.isdigit() else None
 
-    return opened()
+    def _check(self, response: http.client.HTTPResponse) -> None:
+        """Look at an answer's head: whether it is a file, and whether it is the rest of one."""
+        self.media_type = response.headers.get_content_type()
+        self.final_url = response.geturl()
+        if self.accept is None and self.media_type == "text/html" and not _is_page(self.url):
+            raise FetchError(
+                f"{self.shown} answered with a web page, and not with the file",
+                hint="It may be a page to log in at: check the URL, and whether it needs credentials.",
+                status=response.status,
+            )
+        began = response.headers.get("Content-Range", "").startswith(f"bytes {self.read}-")
+        if self.read and not (response.status == http.client.PARTIAL_CONTENT and began):
+            self.restart()
+            if response.status == http.client.PARTIAL_CONTENT:
+                raise _PassingError(
+                    FetchError(f"{self.shown} sent another part of the file than it was asked for")
+                )
+        tag = response.headers.get("ETag", "")
+        # A weak tag does not promise the same bytes.
+        self.validator = (
+            tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
+        )
 
 
-def _request(url: str, session: Session) -> http.client.HTTPResponse:
+def _is_page(url: str) -> bool:
+    return urlsplit(url).path.endswith((".html", ".htm", "/"))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Leaves redirects to `_request`, which decides for each whether credentials go along."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        return None
+
+
+def _request(url: str, session: Session, headers: dict[str, str]) -> http.client.HTTPResponse:
     """GET a URL, following redirects (RFC 9110, section 15.4)."""
     current = url
     for _ in range(_REDIRECTS + 1):
         scheme, host, _port = origin(current)
         if scheme not in ("http", "https") or not host:
-            raise FetchError(f"{redact_url(current)} is not an http or https URL")
-        plain = _without_userinfo(current)
-        headers = {"User-Agent": f"builder/{version()}", "Accept-Encoding": "identity"}
-        request = urllib.request.Request(plain, headers=headers)  # noqa: S310 - the scheme was checked
-        known = session.credentials.find(current)
-        if known and host not in session.insecure_hosts:
-            token = base64.b64encode(":".join(known).encode()).decode()
-            request.add_unredirected_header("Authorization", f"Basic {token}")
+            raise FetchError(
+                f"{redact_url(current)} is not an http or https URL", hint="Check where it was written."
+            )
+        plain = without_userinfo(current).partition("#")[0]
+        request = urllib.request.Request(plain, headers={"User-Agent": f"builder/{version()}", **headers})  # noqa: S310 - the scheme was checked
+        known = None
+        if host not in session.insecure_hosts:
+            known = session.credentials.authorization(current, redirected=origin(current) != origin(url))
+        if known:
+            request.add_unredirected_header("Authorization", known)
         try:
             response: http.client.HTTPResponse = _opener(session, host).open(request, timeout=_TIMEOUT)
         except urllib.error.HTTPError as answer:
             with answer:
                 location = answer.headers.get("Location")
                 if answer.code not in _REDIRECT_CODES or not location:
-                    raise _refusal(answer, current, asked_as=known) from answer
+                    raise _refusal(answer, current, scheme=known.split()[0] if known else None) from answer
                 following = urljoin(plain, location)
-            if scheme == "https" and urlsplit(following).scheme != "https":
+            if scheme == "https" and urlsplit(following).scheme == "http":
                 raise FetchError(
-                    f"{redact_url(current)} redirects to {redact_url(following)}, without encryption"
+                    f"{redact_url(current)} redirects to {redact_url(following)}, without encryption",
+                    hint="Name a URL that stays encrypted.",
                 ) from None
             # A redirect within the origin keeps the credentials that stood in the URL; elsewhere only what is
             # configured for that place is sent.
@@ -242,7 +381,10 @@ def _request(url: str, session: Session) -> http.client.HTTPResponse:
             current = following
         else:
             return response
-    raise FetchError(f"{redact_url(url)} redirects more than {_REDIRECTS} times")
+    raise FetchError(
+        f"{redact_url(url)} redirects more than {_REDIRECTS} times",
+        hint="Open it in a browser: it may lead to a page to log in at, or in a circle.",
+    )
 
 
 def _opener(session: Session, host: str) -> urllib.request.OpenerDirector:
@@ -255,39 +397,39 @@ def _opener(session: Session, host: str) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=context))
 
 
-def _without_userinfo(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
-
-
-def _refusal(answer: urllib.error.HTTPError, url: str, *, asked_as: tuple[str, str] | None) -> Exception:
-    shown = redact_url(url)
-    signed = bool(urlsplit(url).query)
-    if answer.code in (401, 403):
-        if signed:
-            hint = "The URL is signed and may have expired: get a new one from where it came from."
-        elif asked_as:
-            hint = "The user name and password that are configured for this host were not accepted."
-        else:
-            hint = "It may need credentials: write them into the index URL, as ${NAME}, or into ~/.netrc."
-    elif answer.code in (404, 410):
-        hint = "The file is gone from there; builder looks for it by name and hash on the configured indexes."
-    else:
-        hint = ""
-    error = FetchError(
-        f"{shown} answered {answer.code} {answer.reason}".rstrip(), hint=hint, status=answer.code
-    )
+def _refusal(answer: urllib.error.HTTPError, url: str, *, scheme: str | None) -> Exception:
+    meaning, hint = explain_status(answer.code, url, scheme=scheme)
+    said = f"{redact_url(url)} answered {answer.code} {answer.reason}".rstrip()
+    error = FetchError(f"{said}: {meaning}" if meaning else said, hint=hint, status=answer.code)
     if answer.code in _PASSING_CODES:
-        wait = answer.headers.get("Retry-After", "")
-        return _PassingError(error, min(float(wait), 30.0) if wait.isdigit() else None)
+        return _PassingError(error, _retry_after(answer.headers.get("Retry-After", "")))
     return error
 
 
-def public_url(url: str, session: Session) -> str | None:
-    """The URL as it may be told to Nix, or None when the file cannot be had without credentials from there.
+def _retry_after(value: str) -> float | None:
+    """The seconds that a server asks to wait (RFC 9110, section 10.2.3), within reason."""
+    try:
+        if value.isdigit():
+            seconds = float(value)
+        else:
+            seconds = (parsedate_to_datetime(value) - datetime.now(timezone.utc)).total_seconds()
+    except (TypeError, ValueError):
+        return None
+    return min(max(seconds, 0.0), _LONGEST_WAIT)
 
-    Whether a URL needs what is configured for its host is not tried out: what might is not given away.
+
+def public_url(url: str, session: Session) -> str | None:
+    """The URL as it may be told to Nix, or None when Nix may not have the file from there.
+
+    It gets no credentials, and none of the certificates that this process was told of. Whether a URL needs what is
+    configured for its host is not tried out: what might is not given away.
     """
-    if "@" in urlsplit(url).netloc or urlsplit(url).query or session.credentials.find(url) is not None:
+    if (
+        "@" in urlsplit(url).netloc
+        or urlsplit(url).query
+        or urlsplit(url).hostname in session.insecure_hosts
+        or session.credentials.authorization(url) is not None
+        or not trusted_by_nix(url, session.cert)
+    ):
         return None
     return strip_url(url)

@@ -1,4 +1,4 @@
-"""Finds the files that a lock pins: on this machine, at the URLs it has, or on the configured indexes."""
+"""Finds the files of packages that a lock pins: on this machine, at the URLs it has, or on the configured indexes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING
 
 from builder.credentials import Credentials
 from builder.errors import DeclarationError, NowhereError
-from builder.fetch import Session, download, public_url
+from builder.fetch import FetchError, Session, download, public_url
 from builder.local_index import local_path
 from builder.machine_config import machine_config, without_name
 from builder.requirements import Requirements, Step, declared_url
-from builder.tags import Target
-from builder.uvtool import Indexes, Query, UvError, compile_pins
+from builder.simple_index import list_project
+from builder.uvtool import Indexes, Query, UvError, compile_pins, default_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from builder.machine_config import MachineConfig
-    from builder.models import Lock, Wheel
+    from builder.models import PinnedFile
     from builder.settings import Settings
+    from builder.tags import Target
 
 _CHUNK = 1 << 20
 
@@ -44,30 +45,34 @@ class Source:
 
 
 class Finder:
-    """Finds a lock's wheels.
+    """Finds pinned files.
 
     Args:
-        lock: the lock.
+        files: what may be asked for.
+        target: what they were chosen for.
         settings: the project's.
         folder: the project's folder, where uv runs.
         requirements: the app's, whose options name more indexes and whose URLs hold credentials.
         report: told what goes on.
+        note: told of attempts that failed and are made again.
     """
 
     def __init__(
         self,
-        lock: Lock,
+        files: Sequence[PinnedFile],
+        target: Target,
         settings: Settings,
         folder: Path,
         requirements: Requirements | None = None,
         report: Callable[[str], None] | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> None:
-        self.lock = lock
+        self.files = tuple(files)
+        self.target = target
         self.settings = settings
         self.folder = folder
         self.requirements = requirements or Requirements()
         self.report = report or (lambda _: None)
-        self.target = Target.of_base(lock.base, lock.architecture)
         self.machine: MachineConfig = machine_config(folder)
         self.indexes = [
             Indexes.of(step, settings, self.machine)
@@ -79,85 +84,89 @@ class Finder:
             if link.url.startswith("file:"):
                 self.local_files.setdefault(link.filename, []).append(local_path(link.url))
         self.session = Session(
-            Credentials.of(url for indexes in self.indexes for url in indexes.urls),
+            Credentials.of(
+                (url for indexes in self.indexes for url in indexes.urls),
+                machine=self.machine,
+                tokens=settings.tokens,
+            ),
             cert=self.machine.cert,
             insecure_hosts=self.machine.insecure_hosts,
+            report=note,
         )
 
     def locate(self, wanted: Collection[str] | None = None, gone: Collection[str] = ()) -> dict[str, Source]:
-        """Say where wheels are to be had.
+        """Say where files are to be had.
 
         A file on this machine is preferred, then the URL that the app itself gives, then the lock's, then
         what an index offers under that name with that hash; with a mirror in the settings, the index comes
         before the lock's URL.
 
         Args:
-            wanted: sha256 of the wheels to find; None for all.
-            gone: sha256 of the wheels whose URLs were tried and do not serve them any more.
+            wanted: sha256 of the files to find; None for all.
+            gone: sha256 of the files whose URLs were tried and do not serve them any more.
 
         Returns:
             By sha256 (hex).
 
         Raises:
-            NowhereError: a wheel is nowhere; the message names it and its hash.
-            DeclarationError: a wheel needs a credential whose variable is not set.
+            NowhereError: a file is nowhere; the message names it and its hash.
+            DeclarationError: a file needs a credential whose variable is not set.
         """
-        wheels = [wheel for wheel in self.lock.wheels if wanted is None or wheel.sha256 in wanted]
+        files = [file for file in self.files if wanted is None or file.sha256 in wanted]
         found: dict[str, Source] = {}
-        rest: list[Wheel] = []
+        rest: list[PinnedFile] = []
         mirrored = "index" in self.settings.mirrors
-        for wheel in wheels:
-            source = self._local(wheel) or self._declared(wheel, gone)
-            if source is None and not mirrored and wheel.sha256 not in gone:
-                source = self._hinted(wheel)
+        for file in files:
+            source = self._local(file) or self._declared(file, gone)
+            if source is None and not mirrored and file.sha256 not in gone:
+                source = self._hinted(file)
             if source is not None:
-                found[wheel.sha256] = source
+                found[file.sha256] = source
             else:
-                rest.append(wheel)
+                rest.append(file)
         for indexes in self._variants() if rest else ():
-            self.report(f"Looking for {len(rest)} wheels on the configured indexes")
-            found |= self._on(indexes, rest)
-            rest = [wheel for wheel in rest if wheel.sha256 not in found]
+            self.report(f"Looking for {len(rest)} files on the configured indexes")
+            found |= self._on(indexes, [file for file in rest if file.filename.endswith(".whl")])
+            found |= self._archives_on(indexes, [file for file in rest if not file.filename.endswith(".whl")])
+            rest = [file for file in rest if file.sha256 not in found]
             if not rest:
                 break
-        for wheel in list(rest):
-            source = self._hinted(wheel) if mirrored and wheel.sha256 not in gone else None
+        for file in list(rest):
+            source = self._hinted(file) if mirrored and file.sha256 not in gone else None
             if source is not None:
-                found[wheel.sha256] = source
-                rest.remove(wheel)
+                found[file.sha256] = source
+                rest.remove(file)
         if rest:
             unset = _unset(url for indexes in self.indexes for url in indexes.urls)
-            names = "\n".join(
-                f"  {wheel.filename} sha256 {wheel.sha256}{self._other(wheel)}" for wheel in rest
-            )
+            names = "\n".join(f"  {file.filename} sha256 {file.sha256}{self._other(file)}" for file in rest)
             raise NowhereError(
                 f"{_counted(len(rest), 'locked file is', 'locked files are')} neither on this machine nor on a "
                 f"configured index:\n{names}",
                 hint=f"Set {', '.join(unset)}, which the app's index URLs name, and build again."
                 if unset
                 else "Configure uv or pip for the index that has them, or lock anew: builder lock "
-                + " ".join(f"--upgrade-package {wheel.name}" for wheel in rest),
+                + " ".join(f"--upgrade-package {file.name}" for file in rest),
             )
         return found
 
     def download(
         self,
-        wheel: Wheel,
+        file: PinnedFile,
         source: Source,
         folder: Path,
         progress: Callable[[int, int | None], None] | None = None,
     ) -> Path:
-        """Fetch a wheel from where `locate` found it. Raises FetchError; see `builder.fetch.download`."""
+        """Fetch a file from where `locate` found it. Raises FetchError; see `builder.fetch.download`."""
         url = source.private_url or source.url
         assert url is not None
         return download(
             url,
-            sha256=wheel.sha256,
-            size=wheel.size,
+            sha256=file.sha256,
+            size=file.size,
             folder=folder,
             session=self.session,
             progress=progress,
-            filename=wheel.filename,
+            filename=file.filename,
         )
 
     def _option_steps(self) -> Iterator[Step]:
@@ -165,37 +174,37 @@ class Finder:
             if step.has_options:
                 yield replace(step, requirements=())
 
-    def _local(self, wheel: Wheel) -> Source | None:
-        return next((Source(path=path) for path in self._candidates(wheel) if _has_hash(path, wheel)), None)
+    def _local(self, file: PinnedFile) -> Source | None:
+        return next((Source(path=path) for path in self._candidates(file) if _has_hash(path, file)), None)
 
-    def _other(self, wheel: Wheel) -> str:
-        """Names the files of this machine that have a wheel's name and another content."""
-        paths = dict.fromkeys(path for path in self._candidates(wheel) if path.is_file())
+    def _other(self, file: PinnedFile) -> str:
+        """Names the files of this machine that have a file's name and another content."""
+        paths = dict.fromkeys(path for path in self._candidates(file) if path.is_file())
         return "".join(f"\n    {path} has another content" for path in paths)
 
-    def _candidates(self, wheel: Wheel) -> list[Path]:
-        candidates = [local_path(wheel.url)] if wheel.url and wheel.url.startswith("file:") else []
-        candidates += [self.folder / wheel.filename]
+    def _candidates(self, file: PinnedFile) -> list[Path]:
+        candidates = [local_path(file.url)] if file.url and file.url.startswith("file:") else []
+        candidates += [self.folder / file.filename]
         for indexes in self.indexes:
             candidates += [
-                local_path(url) / wheel.filename for url in indexes.find_links if url.startswith("file:")
+                local_path(url) / file.filename for url in indexes.find_links if url.startswith("file:")
             ]
-        return candidates + self.local_files.get(wheel.filename, [])
+        return candidates + self.local_files.get(file.filename, [])
 
-    def _declared(self, wheel: Wheel, gone: Collection[str]) -> Source | None:
-        url = declared_url(self.requirements, wheel.filename) if wheel.direct else None
-        return self._source(url, wheel) if url and wheel.sha256 not in gone else None
+    def _declared(self, file: PinnedFile, gone: Collection[str]) -> Source | None:
+        url = declared_url(self.requirements, file.filename) if file.direct else None
+        return self._source(url, file) if url and file.sha256 not in gone else None
 
-    def _hinted(self, wheel: Wheel) -> Source | None:
-        return self._source(wheel.url, wheel) if wheel.url and not wheel.url.startswith("file:") else None
+    def _hinted(self, file: PinnedFile) -> Source | None:
+        return self._source(file.url, file) if file.url and not file.url.startswith("file:") else None
 
-    def _source(self, url: str, wheel: Wheel) -> Source | None:
+    def _source(self, url: str, file: PinnedFile) -> Source | None:
         if url.startswith("file:"):
-            return Source(path=local_path(url)) if _has_hash(local_path(url), wheel) else None
+            return Source(path=local_path(url)) if _has_hash(local_path(url), file) else None
         url = url.partition("#")[0]
         if unset := _unset((url, *(self.session.credentials.find(url) or ()))):
             raise DeclarationError(
-                f"{wheel.filename} has to be fetched, which needs the environment variable {unset[0]}: it is not set",
+                f"{file.filename} has to be fetched, which needs the environment variable {unset[0]}: it is not set",
                 hint=f"Set it where you build: export {unset[0]}=...",
             )
         public = public_url(url, self.session)
@@ -209,17 +218,11 @@ class Finder:
         if self.indexes[0].extra:
             yield replace(self.indexes[0], extra=())
 
-    def _on(self, indexes: Indexes, wheels: Iterable[Wheel]) -> dict[str, Source]:
-        """What these indexes offer of the wheels."""
-        # No constraint of the machine's counts: what is asked for is pinned already. An index whose credentials
-        # are not here is left out; `locate` says so when that matters.
-        indexes = replace(
-            indexes,
-            constraints=(),
-            default=None if indexes.default and _unset((indexes.default,)) else indexes.default,
-            extra=tuple(url for url in indexes.extra if not _unset((url,))),
-            find_links=tuple(url for url in indexes.find_links if not _unset((url,))),
-        )
+    def _on(self, indexes: Indexes, wheels: Sequence[PinnedFile]) -> dict[str, Source]:
+        """What these indexes offer of some wheels."""
+        if not wheels:
+            return {}
+        indexes = _reachable(indexes)
         pinned = {(wheel.name, wheel.version): wheel for wheel in wheels}
         lines = tuple(f"{name}=={version}" for name, version in pinned)
         found: dict[str, Source] = {}
@@ -246,6 +249,41 @@ class Finder:
                         found[wheel.sha256] = source
         return found
 
+    def _archives_on(self, indexes: Indexes, archives: Sequence[PinnedFile]) -> dict[str, Source]:
+        """What these indexes offer of some archives, of which uv tells nothing."""
+        if not archives:
+            return {}
+        indexes = _reachable(indexes)
+        default = default_index(indexes, self.folder)
+        found: dict[str, Source] = {}
+        for archive in archives:
+            try:
+                listed = list_project(archive.name, indexes, default, self.session)
+            except FetchError:
+                continue
+            for file in listed:
+                if file.sha256 == archive.sha256 or (
+                    file.sha256 is None and file.filename == archive.filename
+                ):
+                    source = self._source(file.url, archive)
+                    if source is not None:
+                        found[archive.sha256] = source
+        return found
+
+
+def _reachable(indexes: Indexes) -> Indexes:
+    """Those of some indexes whose credentials are here; `locate` says so when others matter.
+
+    No constraint of the machine's counts: what is asked for is pinned already.
+    """
+    return replace(
+        indexes,
+        constraints=(),
+        default=None if indexes.default and _unset((indexes.default,)) else indexes.default,
+        extra=tuple(url for url in indexes.extra if not _unset((url,))),
+        find_links=tuple(url for url in indexes.find_links if not _unset((url,))),
+    )
+
 
 def _unset(texts: Iterable[str]) -> list[str]:
     """The variables that are named and were not replaced, since they are not set (`parse_requirements`)."""
@@ -256,9 +294,9 @@ def _counted(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
 
 
-def _has_hash(path: Path, wheel: Wheel) -> bool:
+def _has_hash(path: Path, pinned: PinnedFile) -> bool:
     try:
-        if wheel.size is not None and path.stat().st_size != wheel.size:
+        if pinned.size is not None and path.stat().st_size != pinned.size:
             return False
         digest = hashlib.sha256()
         with path.open("rb") as file:
@@ -266,4 +304,4 @@ def _has_hash(path: Path, wheel: Wheel) -> bool:
                 digest.update(chunk)
     except OSError:
         return False
-    return digest.hexdigest() == wheel.sha256
+    return digest.hexdigest() == pinned.sha256

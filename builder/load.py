@@ -168,9 +168,16 @@ def _run(command: list[str], target: Target, *, cwd: Path, timeout: float) -> di
     # A file, not a pipe: it is complete when the child has ended, whatever the app file has started
     # meanwhile.
     with tempfile.TemporaryFile() as result:
-        arguments = [str(_CHILD), str(result.fileno()), str(timeout), str(target.file)]
-        if target.class_name:
-            arguments.append(target.class_name)
+        arguments = [
+            str(_CHILD),
+            str(result.fileno()),
+            str(timeout),
+            str(target.file),
+            target.class_name or "",
+        ]
+        # Those that the class names are found as well.
+        modules = target.settings.get("local_python_modules")
+        arguments += [name for name in modules if isinstance(name, str)] if isinstance(modules, list) else []
         try:
             process = subprocess.Popen(
                 [*command, *arguments],
@@ -329,6 +336,7 @@ def _fields(target: Target, report: dict[str, Any]) -> dict[str, Any]:
         "requirements_place": place,
         "requirements_context_dir": file.parent,
         "app_files_ignore": tuple(App.app_files_ignore),
+        "local_modules": {name: tuple(map(Path, places)) for name, places in report["modules"]},
         **{key: value for key, value in declared.items() if value is not None},
     }
 

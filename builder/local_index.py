@@ -68,12 +68,22 @@ def read_local_index(url: str) -> tuple[Link, ...] | None:
     for project in projects:
         page = root / project / "index.html"
         try:
-            parser = _Page(page.as_uri())
-            parser.feed(page.read_text("utf-8"))
+            links += parse_page(page.as_uri(), page.read_text("utf-8"))
         except (OSError, UnicodeDecodeError):
             continue
-        links += parser.links
     return tuple(links)
+
+
+def parse_page(base: str, text: str) -> list[Link]:
+    """The links of an HTML page: a project's on an index (PEP 503), or one of find-links.
+
+    Args:
+        base: the page's URL, which links are relative to.
+        text: the page.
+    """
+    parser = _Page(base)
+    parser.feed(text)
+    return parser.links
 
 
 class _Page(HTMLParser):

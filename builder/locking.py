@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
@@ -9,6 +10,7 @@ from packaging.utils import canonicalize_name
 from builder.errors import LockError
 from builder.lock import Declared, LockFile, declared, lock_path, read_lock, write_lock
 from builder.models import Lock
+from builder.progress import Display
 from builder.requirements import parse_requirements, parse_runtime
 from builder.runtime_files import runtime_requirements
 from builder.settings import expand
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from builder.models import AppSpec, Architecture, Base
+    from builder.models import AppSpec, Architecture, Base, Built, Wheel
     from builder.settings import Settings
 
 
@@ -51,6 +53,7 @@ def ensure_lock(
     frozen: bool = False,
     report: Callable[[str], None] | None = None,
     note: Callable[[str], None] | None = None,
+    display: Display | None = None,
 ) -> Locked:
     """Get an app's lock.
 
@@ -71,6 +74,7 @@ def ensure_lock(
         frozen: refuse to write.
         report: told what goes on.
         note: told what the user should know although nothing failed.
+        display: shows the builds of packages that have no wheel.
 
     Raises:
         LockError: the lock is malformed; or `frozen` and it is missing or made for another declaration.
@@ -136,6 +140,7 @@ def ensure_lock(
         upgrade_packages=names,
         report=say,
         note=note or say,
+        display=display or Display(enabled=False),
     )
     return Locked(
         lock, path, write_lock(path, LockFile(lock, wanted), target=_target(spec, chosen_architecture))
@@ -155,34 +160,69 @@ def _lock_anew(
     upgrade_packages: tuple[str, ...],
     report: Callable[[str], None],
     note: Callable[[str], None],
+    display: Display,
 ) -> Lock:
     from builder.debian import resolve_base
-    from builder.resolve import Keep, Question, resolve
+    from builder.index import Finder
+    from builder.resolve import Keep, Question, Sources, resolve
+    from builder.source_build import SourceBuilder
+    from builder.source_fetch import SourceFetcher
     from builder.tags import Target
 
+    def pin_base(tools: Sequence[str] | None = None, known: Base | None = None) -> Base:
+        kept = present.lock.base if present and not upgrade else None
+        if known is not None:
+            # What is pinned by now stays; compilers are added to it, those of the last time where they fit.
+            kept = known.model_copy(update={"build": kept.build if kept else ()})
+        return resolve_base(
+            wanted.python,
+            mirrors={
+                key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()
+            },
+            cache=cache,
+            system_packages=spec.system_packages,
+            build_packages=None if tools is None else (*spec.build_packages, *tools),
+            target=wanted.architecture,
+            extra_suites=settings.suites,
+            keep=kept,
+            note=note,
+        )
+
     report("Choosing Debian packages")
-    base: Base = resolve_base(
-        wanted.python,
-        mirrors={key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()},
-        cache=cache,
-        system_packages=spec.system_packages,
-        target=wanted.architecture,
-        extra_suites=settings.suites,
-        keep=present.lock.base if present and not upgrade else None,
-        note=note,
+    base = pin_base()
+    target = Target.of_base(base, wanted.architecture)
+    requirements = parse_requirements(spec)
+
+    def find(wheels: tuple[Wheel, ...]) -> Finder:
+        return Finder(wheels, target, settings, spec.root, requirements, report, note)
+
+    kept = present.lock if present else None
+    builder = SourceBuilder(
+        target, base, partial(pin_base, known=base), find, settings=settings, cache=cache, display=display
+    )
+    fetcher = SourceFetcher(
+        spec.root,
+        cache,
+        () if kept is None or upgrade else tuple(b for b in kept.built if b.name not in upgrade_packages),
+        requirements.secrets,
+        mirrored="index" in settings.mirrors,
+        display=display,
     )
     resolution = resolve(
         Question(
-            requirements=parse_requirements(spec),
-            target=Target.of_base(base, wanted.architecture),
+            requirements=requirements,
+            target=target,
             settings=settings,
             folder=spec.root,
             runtime=parse_runtime(runtime),
             torch_backend=torch_backend,
+            sources=Sources(fetcher, builder),
         ),
-        Keep(present.lock.wheels if present else (), upgrade_packages, upgrade),
+        Keep(kept.wheels if kept else (), upgrade_packages, upgrade, kept.built if kept else ()),
         report,
+        note,
     )
+    base = builder.base
     for text in resolution.notes:
         note(text)
     lock = Lock(
@@ -191,6 +231,7 @@ def _lock_anew(
         architecture=wanted.architecture,
         machine_types=wanted.machine_types,
         wheels=resolution.wheels,
+        built=resolution.built,
         base=base,
         fingerprint=wanted.fingerprint(),
         tool_version=version(),
@@ -201,7 +242,18 @@ def _lock_anew(
 
 def _portable(lock: Lock) -> Lock:
     wheels = tuple(wheel.model_copy(update={"url": None}) for wheel in lock.wheels)
-    return lock.model_copy(update={"wheels": wheels, "portable": True})
+    return lock.model_copy(
+        update={"wheels": wheels, "built": tuple(map(_portable_source, lock.built)), "portable": True}
+    )
+
+
+def _portable_source(built: Built) -> Built:
+    """A repository's URL is the app's own word, and stays; where an index has a file, its machine's matter."""
+    source = built.source
+    requires = tuple(wheel.model_copy(update={"url": None}) for wheel in built.requires)
+    if source.kind == "archive":
+        source = source.model_copy(update={"url": None})
+    return built.model_copy(update={"source": source, "requires": requires})
 
 
 def _beside(spec: AppSpec) -> LockFile | None:

@@ -41,6 +41,9 @@ class MachineConfig:
         cert: file of CA certificates.
         insecure_hosts: hosts whose certificates are not checked (pip's `trusted-host`).
         strategy: what to tell uv about the order of indexes; None where uv itself is configured.
+        logins: URLs of uv's own files, which uv reads there by itself, in its form `NAME=URL`: they only say who we
+            are.
+        keyring: whether passwords are asked of the `keyring` command.
     """
 
     default_index: str | None = None
@@ -50,10 +53,12 @@ class MachineConfig:
     cert: Path | None = None
     insecure_hosts: tuple[str, ...] = ()
     strategy: IndexStrategy | None = field(default=None)
+    logins: tuple[str, ...] = field(default=(), repr=False)
+    keyring: bool = False
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Every URL in here."""
+        """Every URL that uv is told."""
         return (*((self.default_index,) if self.default_index else ()), *self.extra_indexes, *self.find_links)
 
 
@@ -72,7 +77,8 @@ def machine_config(folder: Path, environ: Mapping[str, str] | None = None) -> Ma
         DeclarationError: a configuration file that cannot be read.
     """
     env = os.environ if environ is None else environ
-    own = _uv_keys(folder, env)
+    tables = _uv_tables(folder, env)
+    own = {key for table in tables for key in table}
     pip = _pip_config(env)
 
     default = env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or None
@@ -94,9 +100,11 @@ def machine_config(folder: Path, environ: Mapping[str, str] | None = None) -> Ma
     constraints = env.get("UV_CONSTRAINT", "").split()
     if not constraints:
         constraints = list(pip.get("constraint", ()))
-    cert = (
-        None if env.get("SSL_CERT_FILE") or env.get("SSL_CERT_DIR") else next(iter(pip.get("cert", ())), None)
-    )
+    cert = None
+    if not (env.get("SSL_CERT_FILE") or env.get("SSL_CERT_DIR")):
+        # pip's own setting, and those of the library that it fetches with.
+        places = (*pip.get("cert", ()), env.get("REQUESTS_CA_BUNDLE"), env.get("CURL_CA_BUNDLE"))
+        cert = next((place for place in places if place), None)
     return MachineConfig(
         default_index=default,
         extra_indexes=extra,
@@ -105,6 +113,8 @@ def machine_config(folder: Path, environ: Mapping[str, str] | None = None) -> Ma
         cert=Path(cert) if cert else None,
         insecure_hosts=() if env.get("UV_INSECURE_HOST") else pip.get("trusted-host", ()),
         strategy=None if env.get("UV_INDEX_STRATEGY") or "index-strategy" in own else strategy,
+        logins=tuple(url for table in tables for url in _uv_urls(table)),
+        keyring=_asks_keyring(env, tables, pip),
     )
 
 
@@ -131,19 +141,45 @@ def without_name(url: str) -> str:
     return rest if equals and "/" not in name and ":" not in name else url
 
 
-def _uv_keys(folder: Path, env: Mapping[str, str]) -> set[str]:
-    """The keys that uv's own configuration files set for `uv pip`, wherever in them."""
-    keys: set[str] = set()
+def _asks_keyring(
+    env: Mapping[str, str], tables: list[dict[str, Any]], pip: Mapping[str, tuple[str, ...]]
+) -> bool:
+    """Whether uv, or else pip, is configured to ask the `keyring` command.
+
+    pip may also import the library of that name (`import`): the command asks the same keyrings.
+    """
+    own = [env["UV_KEYRING_PROVIDER"]] if env.get("UV_KEYRING_PROVIDER") else []
+    own += [table["keyring-provider"] for table in tables if "keyring-provider" in table]
+    if own:
+        return bool(own[0] == "subprocess")
+    return pip.get("keyring-provider", ("",))[0] in {"subprocess", "import"}
+
+
+def _uv_tables(folder: Path, env: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What uv's own configuration files set for `uv pip`; those that count first come first."""
+    tables: list[dict[str, Any]] = []
     for path in _uv_files(folder, env):
         table = _toml(path)
         if path.name == "pyproject.toml":
             tool = table.get("tool")
             table = tool.get("uv", {}) if isinstance(tool, dict) else {}
         if isinstance(table, dict):
-            keys |= set(table)
-            pip = table.get("pip")
-            keys |= set(pip) if isinstance(pip, dict) else set()
-    return keys
+            tables += [pip] if isinstance(pip := table.get("pip"), dict) else []
+            tables.append(table)
+    return tables
+
+
+def _uv_urls(table: Mapping[str, Any]) -> Iterator[str]:
+    """The URLs of indexes and pages of links that one of uv's tables names."""
+    indexes = table.get("index")
+    for index in indexes if isinstance(indexes, list) else []:
+        if isinstance(index, dict) and isinstance(index.get("url"), str):
+            yield f"{index['name']}={index['url']}" if isinstance(index.get("name"), str) else index["url"]
+    for key in ("index-url", "extra-index-url", "find-links"):
+        value = table.get(key)
+        for url in value if isinstance(value, list) else [value]:
+            if isinstance(url, str) and "://" in url:
+                yield url
 
 
 def _uv_files(folder: Path, env: Mapping[str, str]) -> Iterator[Path]:
@@ -202,7 +238,7 @@ def _pip_files(env: Mapping[str, str]) -> Iterator[Path]:
 
 
 _LISTS = frozenset({"extra-index-url", "find-links", "constraint", "trusted-host"})
-_SINGLE = frozenset({"index-url", "cert"})
+_SINGLE = frozenset({"index-url", "cert", "keyring-provider"})
 
 
 def _pip_config(env: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

@@ -55,10 +55,7 @@ def key(fields: Mapping[str, Any], lock: Path, options: Iterable[object]) -> str
         DeclarationError: a file of the app's is missing; see `builder.code`.
     """
     root = fields["root"]
-    shipped = {
-        name: (_digest(path), os.access(path, os.X_OK))
-        for name, path in code.files(code.Shipped.of(fields)).items()
-    }
+    shipped = code.gather(code.Shipped.of(fields)).tree.digest()
     settings = _digest(root / "pyproject.toml")
     everything = [fields, list(options), _digest(lock), settings, shipped, _tool(), store.STORE]
     return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()

@@ -48,7 +48,10 @@ class AppSpec(Model):
         requirements_context_dir: base of local paths in requirements, absolute.
         machine_types: fallbacks in order; never empty.
         num_gpus: GPUs asked for, or None.
-        local_python_modules, app_files, app_files_ignore, app_files_context_dir: see docs/design.md.
+        local_python_modules, app_files, app_files_ignore, app_files_context_dir: see docs/cli.md.
+        local_modules: where local modules and the packages they are in are found, by import name: the file, or the
+            folders of a package (several where a namespace package is spread). None are named for a part of Python
+            itself; what is not found is not here.
         system_packages: Debian packages named by hand, for the image and for builds from source.
         build_packages: Debian packages that only builds from source have.
         secrets: names of environment variables the app gets at run time.
@@ -69,6 +72,7 @@ class AppSpec(Model):
     machine_types: tuple[str, ...] = ("S",)
     num_gpus: int | None = None
     local_python_modules: tuple[str, ...] = ()
+    local_modules: dict[str, tuple[Path, ...]] = Field(default_factory=dict)
     app_files: tuple[str, ...] = ()
     app_files_ignore: tuple[str, ...] = ()
     app_files_context_dir: Path | None = None
@@ -79,13 +83,13 @@ class AppSpec(Model):
     labels: dict[str, str] = Field(default_factory=dict)
 
 
-class Wheel(Model):
-    """A pinned wheel.
+class PinnedFile(Model):
+    """A pinned file of a package: a wheel, or an archive that one is built from.
 
     Attributes:
         name: normalized project name (PEP 503).
         version: PEP 440 version.
-        filename: the wheel's file name (binary distribution format).
+        filename: the file's name.
         sha256: lowercase hex digest of the file.
         size: bytes, where the index said.
         url: where it was found, without credentials; None in a portable lock.
@@ -99,6 +103,10 @@ class Wheel(Model):
     size: int | None = None
     url: str | None = None
     direct: bool = False
+
+
+class Wheel(PinnedFile):
+    """A pinned wheel; its file name is one of the binary distribution format."""
 
 
 class Source(Model):
@@ -154,6 +162,24 @@ class Built(Model):
     filename: str | None = None
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     size: int | None = None
+
+    @property
+    def archive(self) -> PinnedFile | None:
+        """The file it is built from, where it is one."""
+        source = self.source
+        if source.kind != "archive":
+            return None
+        assert source.filename is not None
+        assert source.sha256 is not None
+        return PinnedFile(
+            name=self.name,
+            version=self.version,
+            filename=source.filename,
+            sha256=source.sha256,
+            size=source.size,
+            url=source.url,
+            direct=source.direct,
+        )
 
 
 class Deb(Model):
@@ -239,3 +265,12 @@ class Lock(Model):
     fingerprint: str
     tool_version: str
     portable: bool = False
+
+    @property
+    def files(self) -> tuple[PinnedFile, ...]:
+        """Every file of a package that an image is made of or built with, each once."""
+        found: dict[str, PinnedFile] = {wheel.sha256: wheel for wheel in self.wheels}
+        for built in self.built:
+            for file in (*([built.archive] if built.archive else []), *built.requires):
+                found.setdefault(file.sha256, file)
+        return tuple(found.values())

@@ -31,6 +31,7 @@ def started(
     words: Sequence[str],
     *,
     stdin: int | None = None,
+    stderr: int | None = subprocess.PIPE,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
@@ -39,6 +40,7 @@ def started(
     Args:
         words: the program and its arguments.
         stdin: as `subprocess` has it.
+        stderr: as `subprocess` has it; None shows the user what the program says there.
         cwd: its working directory.
         env: its whole environment; None for this process's.
 
@@ -49,7 +51,7 @@ def started(
         words,
         stdin=stdin,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         cwd=cwd,
         env=env,
         encoding="utf-8",
@@ -71,6 +73,7 @@ def run(
     words: Sequence[str],
     *,
     given: str | None = None,
+    stderr: int | None = subprocess.PIPE,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
@@ -79,6 +82,7 @@ def run(
     Args:
         words: the program and its arguments.
         given: its standard input; None for this process's.
+        stderr: as `started` has it.
         cwd: its working directory.
         env: its whole environment; None for this process's.
 
@@ -86,7 +90,7 @@ def run(
         OSError: it cannot be started.
     """
     stdin = None if given is None else subprocess.PIPE
-    with started(words, stdin=stdin, cwd=cwd, env=env) as process:
+    with started(words, stdin=stdin, stderr=stderr, cwd=cwd, env=env) as process:
         out, err = process.communicate(given)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +22,9 @@ _SHORTEST_SECRET = 4
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`]+")
 _REFERENCE = re.compile(r"\$\{[A-Z0-9_]+\}")
+_HEADER = re.compile(
+    r"""(authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|token)\s+)?)[^\s"',;]+""", re.IGNORECASE
+)
 _TRAILING = "),.;:"
 
 
@@ -46,6 +49,11 @@ def strip_url(url: str, secrets: Iterable[str] = ()) -> str | None:
     return stripped
 
 
+def is_reference(text: str) -> bool:
+    """Whether a text is `${NAME}`, which stands for an environment variable's value."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
 def userinfo(url: str) -> tuple[str, str] | None:
     """User name and password of a URL, percent-decoded; None when it names no user."""
     info, at, _ = urlsplit(url).netloc.rpartition("@")
@@ -53,6 +61,12 @@ def userinfo(url: str) -> tuple[str, str] | None:
         return None
     user, _, password = info.partition(":")
     return unquote(user), unquote(password)
+
+
+def without_userinfo(url: str) -> str:
+    """The URL without a user and a password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def url_secrets(url: str) -> tuple[str, ...]:
@@ -68,16 +82,16 @@ def url_secrets(url: str) -> tuple[str, ...]:
         user, colon, password = info.partition(":")
         found += [password, decoded[1]] if colon and password else [user, decoded[0]]
     found += [value for _, value in parse_qsl(urlsplit(url).query)]
-    real = (value for value in found if len(value) >= _SHORTEST_SECRET and not _REFERENCE.fullmatch(value))
+    real = (value for value in found if len(value) >= _SHORTEST_SECRET and not is_reference(value))
     return tuple(dict.fromkeys(real))
 
 
 def _mask_userinfo(info: str) -> str:
     """Keep `${NAME}` references, which are not secrets themselves, and a user name that stands before one."""
     user, colon, password = info.partition(":")
-    if colon and _REFERENCE.fullmatch(password):
+    if colon and is_reference(password):
         return info
-    if not colon and _REFERENCE.fullmatch(user):
+    if not colon and is_reference(user):
         return info
     return MASK
 
@@ -106,8 +120,20 @@ def redact_url(url: str) -> str:
     return f"{scheme}://{netloc}{tail}"
 
 
+def _spellings(secret: str) -> set[str]:
+    """A secret as it is, and as programs percent-encode it."""
+    encoded = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    return {
+        secret,
+        *encoded,
+        *(re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), one) for one in encoded),
+    }
+
+
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Make text fit to be shown: every URL in it masked, every known secret value replaced.
+
+    What stands behind `Authorization:` is masked too.
 
     Args:
         text: anything: an error message, a program's output, a requirement.
@@ -120,13 +146,8 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         core = url.rstrip(_TRAILING)
         return redact_url(core) + url[len(core) :]
 
-    text = _URL.sub(mask, text)
-    known = {
-        form
-        for secret in secrets
-        if len(secret) >= _SHORTEST_SECRET
-        for form in (secret, quote(secret, safe=""))
-    }
+    text = _HEADER.sub(rf"\g<1>{MASK}", _URL.sub(mask, text))
+    known = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _spellings(secret)}
     for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text

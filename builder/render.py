@@ -7,13 +7,16 @@ goes through `nix_value`, so no name, path or URL can become code.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import jinja2
 
 from builder import layering, resources
+from builder.code import place
+from builder.models import Built, Source
 
 if TYPE_CHECKING:
-    from builder.models import AppSpec, Lock
+    from builder.models import AppSpec, Lock, Wheel
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -63,14 +66,15 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
     Args:
         spec: the app.
         lock: its lock.
-        lock_digest: the lock file's digest, as `sha256:<hex>`.
+        lock_digest: the lock's digest, as `sha256:<hex>`.
     """
+    app = f"{place(spec.file, spec.app_files_context_dir)}::{spec.class_name}"
     labels = {
         "org.opencontainers.image.title": spec.name,
         "org.opencontainers.image.created": "1980-01-02T00:00:00Z",
         "org.opencontainers.image.base.name": f"debian:{lock.base.suite}",
         "builder.version": lock.tool_version,
-        "builder.app": f"{spec.file.name}::{spec.class_name}",
+        "builder.app": app,
         "builder.lock.digest": lock_digest,
         "builder.python": lock.python,
         "builder.machine-types": ",".join(lock.machine_types),
@@ -86,12 +90,38 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
             "HOME=/home/app",
             "VIRTUAL_ENV=/opt/venv",
             "PYTHONUNBUFFERED=1",
-            f"BUILDER_APP={spec.file.name}::{spec.class_name}",
+            f"BUILDER_APP={app}",
         ],
         "entrypoint": ["/opt/venv/bin/python", "-m", "builder.runtime"],
         "ports": ["8080/tcp"] if spec.endpoints or spec.kind == "fal" else [],
         "labels": labels,
     }
+
+
+def direct_url(package: Wheel | Built) -> dict[str, Any] | None:
+    """What direct_url.json says of a package that does not come from an index (PEP 610).
+
+    A path of the machine that locks means nothing in an image, and a portable lock has no URLs.
+
+    Args:
+        package: a locked package.
+
+    Returns:
+        the file's content, or None where the package has none.
+    """
+    source = package.source if isinstance(package, Built) else package
+    if not source.direct or source.url is None or urlsplit(source.url).scheme in {"", "file"}:
+        return None
+    if isinstance(source, Source) and source.kind == "git":
+        info = {"vcs": "git", "commit_id": source.commit}
+        if source.revision:
+            info["requested_revision"] = source.revision
+        content: dict[str, Any] = {"url": source.url, "vcs_info": info}
+    else:
+        content = {"url": source.url, "archive_info": {"hashes": {"sha256": source.sha256}}}
+    if isinstance(source, Source) and source.subdirectory:
+        content["subdirectory"] = source.subdirectory
+    return content
 
 
 def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True) -> str:
@@ -100,11 +130,12 @@ def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True
     Args:
         spec: the app.
         lock: its lock.
-        lock_digest: the lock file's digest, as `sha256:<hex>`.
+        lock_digest: the lock's digest, as `sha256:<hex>`.
         bytecode: whether the image holds .pyc files.
 
     Returns:
-        Nix text: a function of the library (`builder`) and the folder of the app's code (`code`).
+        Nix text: a function of the library (`builder`), the folder of the app's code (`code`) and those of local
+        projects (`projects`, by package).
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resources.templates()),
@@ -118,7 +149,8 @@ def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True
     return environment.get_template("image.nix.j2").render(
         spec=spec,
         lock=lock,
-        groups=layering.group(lock.wheels),
+        groups=layering.group([*lock.wheels, *lock.built]),
+        direct_url=direct_url,
         config=image_config(spec, lock, lock_digest),
         bytecode=bytecode,
     )

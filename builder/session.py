@@ -64,7 +64,7 @@ class Locked:
     Attributes:
         lock: the lock.
         path: the lock file.
-        digest: the file's digest, `sha256:<hex>`.
+        digest: see `builder.lock.lock_digest`.
         changed: whether this call wrote it.
     """
 
@@ -131,7 +131,7 @@ def lock_app(
     Raises:
         LockError, ResolveError, DeclarationError: see `builder.locking.ensure_lock`.
     """
-    from builder.lock import lock_digest
+    from builder.lock import lock_digest, read_lock
     from builder.locking import ensure_lock
 
     lock, path, changed = ensure_lock(
@@ -145,8 +145,9 @@ def lock_app(
         cache=cache_folder(),
         report=display.stage,
         note=display.note,
+        display=display,
     )
-    return Locked(lock, path, lock_digest(path), changed)
+    return Locked(lock, path, lock_digest(read_lock(path)), changed)
 
 
 def build_app(request: Request, *, out_link: Path | None, link: bool, display: Display) -> Built:
@@ -183,7 +184,7 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
         # The lock may be new, so the key is. It is taken before the code is staged: a file that is edited while the
         # image is built belongs to the next run, not to what is remembered of this one.
         memory = Memory(cache_folder(), key(fields, lock, options))
-        with build.plan(app.spec, locked.lock, locked.digest, app.settings) as plan:
+        with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
             result = build.build(plan, app.settings, cache=cache_folder(), out_link=target, display=display)
         image, digest, steps = result.image, locked.digest, result.steps
         memory.keep(image, digest)

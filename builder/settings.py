@@ -7,10 +7,12 @@ import re
 import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from builder.errors import DeclarationError
+from builder.redact import is_reference, redact
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,6 +39,8 @@ class Settings(BaseModel):
         bytecode: compile .pyc files into the image.
         python: Python version of apps that declare none ("3.11").
         index_strategy: uv's; None leaves the choice to the machine's configuration.
+        tokens: bearer tokens by URL, each a `${NAME}` that is read from the environment when it is needed. A URL
+            stands for all that is below it.
         apps: targets by name; builder.target reads them.
     """
 
@@ -53,6 +57,7 @@ class Settings(BaseModel):
     bytecode: bool = True
     python: str | None = Field(default=None, pattern=r"^3\.\d{1,2}$")
     index_strategy: IndexStrategy | None = None
+    tokens: dict[str, str] = Field(default_factory=dict, repr=False)
     apps: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     @field_validator("python", mode="before")
@@ -62,6 +67,28 @@ class Settings(BaseModel):
             # 3.10 without quotes is the number 3.1: there is no telling what was meant.
             msg = 'must be a string, as in "3.11"'
             raise ValueError(msg)
+        return value
+
+    @field_validator("tokens")
+    @classmethod
+    def _tokens_are_elsewhere(cls, value: dict[str, str]) -> dict[str, str]:
+        for url, token in value.items():
+            parts = urlsplit(url)
+            local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
+            if (parts.scheme != "https" and not local) or not parts.hostname:
+                msg = (
+                    f"{redact(url)!r} is not an https URL: a token is only sent over an encrypted connection"
+                )
+                raise ValueError(msg)
+            if "@" in parts.netloc or parts.query or parts.fragment:
+                msg = f"{redact(url)!r} must be a URL without a user, a query and a fragment"
+                raise ValueError(msg)
+            if not is_reference(token):
+                msg = (
+                    f'the token for {url} must be the name of an environment variable, as in "${{INDEX_TOKEN}}": '
+                    "one that is written here is in the repository, for everyone who can read that"
+                )
+                raise ValueError(msg)
         return value
 
 

@@ -18,7 +18,10 @@ from builder.nix import build_machine
 from builder.settings import expand
 
 if TYPE_CHECKING:
-    from builder.models import AppSpec, Deb, Lock, Wheel
+    from collections.abc import Callable, Collection, Iterable
+
+    from builder.index import Finder
+    from builder.models import AppSpec, Architecture, Base, Deb, Lock, PinnedFile
     from builder.progress import Display
     from builder.settings import Settings
 
@@ -29,34 +32,49 @@ class Supply:
 
     Attributes:
         mirrors: Debian's archives, by name; without credentials.
-        urls: URLs of wheels by sha256, where the lock's own will not do.
+        urls: URLs of files by sha256, where the lock's own will not do.
     """
 
     mirrors: dict[str, str]
     urls: dict[str, str]
 
 
-def _deb_file(deb: Deb, path: Path | None = None) -> nix.Added:
+def deb_file(deb: Deb, path: Path | None = None) -> nix.Added:
+    """A Debian package as a path of the store; `path` is where it lies on disk, for adding it."""
     name = store.store_name(deb.path.rsplit("/", 1)[-1])
     return nix.Added(path=path or Path(name), name=name, digest=deb.sha256, recursive=False)
 
 
-def _wheel_file(wheel: Wheel, path: Path | None = None) -> nix.Added:
-    name = store.store_name(wheel.filename)
-    return nix.Added(path=path or Path(name), name=name, digest=wheel.sha256, recursive=False)
+def package_file(file: PinnedFile, path: Path | None = None) -> nix.Added:
+    """A wheel or an archive as a path of the store; `path` is where it lies on disk, for adding it."""
+    name = store.store_name(file.filename)
+    return nix.Added(path=path or Path(name), name=name, digest=file.sha256, recursive=False)
 
 
-def _supply_base(lock: Lock, settings: Settings, cache: Path, display: Display) -> dict[str, str]:
+def supply_base(
+    base: Base, architecture: Architecture, settings: Settings, *, cache: Path, display: Display
+) -> dict[str, str]:
     """Put busybox into the store, and packages whose mirror wants credentials, which Nix is never given.
+
+    Args:
+        base: the pinned packages.
+        architecture: the image's.
+        settings: the project's.
+        cache: this program's cache folder.
+        display: shows what goes on.
 
     Returns:
         the mirrors, by archive; none when the store has all packages, so that no machine needs one for nothing.
+
+    Raises:
+        ResolveError: a package could not be had, or is not the one that is pinned.
+        ToolError: no Debian mirror is known.
     """
     here = build_machine()
-    busybox = lock.base.busybox[here]
+    busybox = base.busybox[here]
     wanted = nix.Added(path=Path("busybox"), name="busybox", digest=busybox.nar_sha256, recursive=True)
-    debs = [*lock.base.extra, *(deb for name in {lock.architecture, here} for deb in lock.base.debs[name])]
-    files = {_deb_file(deb): deb for deb in debs}
+    debs = [*base.extra, *base.build, *(deb for name in {architecture, here} for deb in base.debs[name])]
+    files = {deb_file(deb): deb for deb in debs}
     missing = nix.missing([wanted, *files])
     if not missing:
         return {}
@@ -72,38 +90,51 @@ def _supply_base(lock: Lock, settings: Settings, cache: Path, display: Display) 
         url = mirrors.urls[deb.archive]
         if without_credentials(url) != url:
             display.stage(f"Fetching {deb.package}")
-            nix.add([_deb_file(deb, fetch_deb(deb, mirrors, cache / "debs"))])
+            nix.add([deb_file(deb, fetch_deb(deb, mirrors, cache / "debs"))])
     return {name: without_credentials(url) for name, url in mirrors.urls.items()}
 
 
-def _supply_wheels(
-    lock: Lock, spec: AppSpec, settings: Settings, *, gone: tuple[str, ...], display: Display
+def supply_files(
+    files: Iterable[PinnedFile],
+    find: Callable[[], Finder],
+    *,
+    gone: Collection[str] = (),
+    display: Display,
 ) -> dict[str, str]:
-    files = {_wheel_file(wheel): wheel for wheel in lock.wheels}
-    missing = {files[added].sha256: files[added] for added in nix.missing(files)}
+    """Put files of packages into the store that Nix cannot fetch.
+
+    Args:
+        files: what is wanted.
+        find: makes what finds them; called when something is missing.
+        gone: sha256 of files whose URLs were tried and do not serve them.
+        display: shows what goes on.
+
+    Returns:
+        where the others are: URLs by sha256, where that is not the one the file has itself.
+
+    Raises:
+        ResolveError: a file could not be had, or is not the one that is pinned.
+    """
+    paths = {package_file(file): file for file in files}
+    missing = {paths[added].sha256: paths[added] for added in nix.missing(paths)}
     if not missing:
         return {}
-    from builder.index import Finder
-    from builder.requirements import parse_requirements
-
-    requirements = parse_requirements(spec, unset_ok=True)
-    finder = Finder(lock, settings, spec.root, requirements, display.stage)
+    finder = find()
     urls = {}
     local = []
     for sha256, source in finder.locate(missing, gone).items():
-        wheel = missing[sha256]
+        file = missing[sha256]
         if source.path:
-            local.append(_wheel_file(wheel, source.path))
+            local.append(package_file(file, source.path))
         elif source.url:
-            if source.url != wheel.url:
+            if source.url != file.url:
                 urls[sha256] = source.url
         else:
-            display.stage(f"Fetching {wheel.filename}")
+            display.stage(f"Fetching {file.filename}")
             with scratch_folder() as scratch:
-                path = finder.download(wheel, source, scratch)
-                nix.add([_wheel_file(wheel, path)])
+                nix.add([package_file(file, finder.download(file, source, scratch))])
     if local:
-        display.stage(f"Copying {len(local)} local wheels to the store")
+        display.stage(f"Copying {len(local)} local files to the store")
         nix.add(local)
     return urls
 
@@ -125,12 +156,24 @@ def supply(
         settings: the project's.
         cache: this program's cache folder.
         display: shows what goes on.
-        gone: sha256 of wheels whose URLs were tried and do not serve them.
+        gone: sha256 of files whose URLs were tried and do not serve them.
 
     Raises:
         ResolveError: a file could not be had, or is not the one that is pinned.
         ToolError: no Debian mirror is known.
     """
-    places = _supply_base(lock, settings, cache, display)
-    urls = _supply_wheels(lock, spec, settings, gone=gone, display=display)
+    from builder.trees import supply_commits
+
+    def find() -> Finder:
+        from builder.index import Finder
+        from builder.requirements import parse_requirements
+        from builder.tags import Target
+
+        requirements = parse_requirements(spec, unset_ok=True)
+        target = Target.of_base(lock.base, lock.architecture)
+        return Finder(lock.files, target, settings, spec.root, requirements, display.stage, display.note)
+
+    places = supply_base(lock.base, lock.architecture, settings, cache=cache, display=display)
+    urls = supply_files(lock.files, find, gone=gone, display=display)
+    supply_commits(lock, spec, cache=cache, display=display)
     return Supply(mirrors=places, urls=urls)

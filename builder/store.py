@@ -85,11 +85,11 @@ def _archive(sink: _Sink, path: Path) -> None:
     info = path.lstat()
     _framed(sink, b"(", b"type")
     if stat.S_ISLNK(info.st_mode):
-        _framed(sink, b"symlink", b"target", str(path.readlink()).encode())
+        _framed(sink, b"symlink", b"target", os.fsencode(path.readlink()))
     elif stat.S_ISDIR(info.st_mode):
         _framed(sink, b"directory")
-        for child in sorted(path.iterdir(), key=lambda entry: entry.name.encode()):
-            _framed(sink, b"entry", b"(", b"name", child.name.encode(), b"node")
+        for child in sorted(path.iterdir(), key=lambda entry: os.fsencode(entry.name)):
+            _framed(sink, b"entry", b"(", b"name", os.fsencode(child.name), b"node")
             _archive(sink, child)
             _framed(sink, b")")
     else:

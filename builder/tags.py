@@ -68,6 +68,23 @@ class Target:
             f"and platform_machine == '{self.architecture}'"
         )
 
+    def marker_environment(self) -> dict[str, str]:
+        """What markers (PEP 508) are evaluated with."""
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": self.python_full,
+            "os_name": "posix",
+            "platform_machine": self.architecture,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": self.python_full,
+            "python_version": self.python,
+            "sys_platform": "linux",
+            "extra": "",
+        }
+
     def __str__(self) -> str:
         glibc = ".".join(map(str, self.glibc))
         return f"Python {self.python} on linux {self.architecture} (Debian {self.suite}, glibc {glibc})"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from builder import process
+from builder import process, uv_credentials
+from builder.credentials import NOBODY, Credentials
 from builder.errors import ResolveError, ToolError
 from builder.files import scratch_folder
 from builder.local_index import Link, links_page, local_path, read_local_index
@@ -24,7 +25,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from builder.machine_config import MachineConfig
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from builder.settings import IndexStrategy, Settings
     from builder.tags import Target
 
+# Seconds.
+_LONGEST_BUILD = 24 * 60 * 60
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # Variables that would make uv do something else than it is told here, or that are merged into what it is
@@ -98,6 +101,10 @@ class Indexes:
         strategy: uv's --index-strategy, or None for uv's own choice.
         insecure_hosts: hosts whose certificates are not checked.
         cert: file of CA certificates, or None for uv's own choice.
+        source_index: URL of an index that comes before all others and may take minutes to answer, or None; see
+            `builder.source_index`.
+        none: look on no index, only at find-links and single files.
+        credentials: who we are there.
     """
 
     default: str | None = field(default=None, repr=False)
@@ -108,6 +115,9 @@ class Indexes:
     strategy: IndexStrategy | None = None
     insecure_hosts: tuple[str, ...] = ()
     cert: Path | None = None
+    source_index: str | None = field(default=None, repr=False)
+    none: bool = False
+    credentials: Credentials = NOBODY
 
     @classmethod
     def of(cls, step: Step, settings: Settings, machine: MachineConfig) -> Indexes:
@@ -121,21 +131,31 @@ class Indexes:
                 extra.append(url)
             else:
                 links += local
-        strategy = settings.index_strategy
+        strategy = step.index_strategy or settings.index_strategy
         if strategy is None and extra and all(is_local(url) for url in extra):
             # The machine may mix its own folders with the default index; an index from elsewhere changes that.
             strategy = machine.strategy
-        return cls(
-            default=step.index_url
+        default = (
+            step.index_url
             or (expand(mirror, "tool.builder.mirrors.index") if mirror else None)
-            or machine.default_index,
+            or machine.default_index
+        )
+        find_links = (*step.find_links, *machine.find_links)
+        return cls(
+            default=default,
             extra=tuple(extra),
-            find_links=(*step.find_links, *machine.find_links),
+            find_links=find_links,
             links=tuple(links),
             constraints=machine.constraints,
             strategy=strategy,
             insecure_hosts=machine.insecure_hosts,
             cert=machine.cert,
+            none=step.no_index,
+            credentials=Credentials.of(
+                (*((default,) if default else ()), *extra, *find_links),
+                machine=machine,
+                tokens=settings.tokens,
+            ),
         )
 
     @property
@@ -145,21 +165,35 @@ class Indexes:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What is secret in the URLs."""
-        return tuple(secret for url in self.urls for secret in url_secrets(url))
+        """What is secret in the URLs, and the tokens that are not in them."""
+        return (*(secret for url in self.urls for secret in url_secrets(url)), *self.credentials.secrets)
 
-    def environment(self) -> dict[str, str]:
-        """Variables for uv: arguments could be read by any user of the machine in its list of processes."""
+    def environment(self, scratch: Path) -> dict[str, str]:
+        """Variables for one run of uv; URLs are among them, and what is secret is in files of `scratch`.
+
+        Arguments could be read by any user of the machine in its list of processes, and the environment by every
+        process that uv starts.
+
+        Args:
+            scratch: a private folder that outlives the run.
+        """
         env = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
+        bare = self.credentials.bare
         if self.default:
-            env["UV_DEFAULT_INDEX"] = self.default
+            env["UV_DEFAULT_INDEX"] = bare(self.default)
         if self.extra:
-            env["UV_INDEX"] = " ".join(self.extra)
-        if self.find_links:
-            env["UV_FIND_LINKS"] = ",".join(self.find_links)
+            env["UV_INDEX"] = " ".join(map(bare, self.extra))
+        if pages := [bare(url) for url in self.find_links if not urlsplit(url).query]:
+            env["UV_FIND_LINKS"] = ",".join(pages)
         if self.cert:
             env["SSL_CERT_FILE"] = str(self.cert)
-        return env
+        if self.credentials.keyring:
+            env["UV_KEYRING_PROVIDER"] = "subprocess"
+        return env | uv_credentials.environment(self.credentials.entries(), env, scratch)
+
+    def lines(self) -> list[str]:
+        """Lines for uv's standard input, among the requirements: pages of links whose query may be a secret."""
+        return [f"--find-links {url}" for url in self.find_links if urlsplit(url).query]
 
     def arguments(self) -> list[str]:
         """Arguments for uv: what is no URL."""
@@ -170,6 +204,8 @@ class Indexes:
             arguments += ["--allow-insecure-host", host]
         if self.strategy:
             arguments += ["--index-strategy", self.strategy]
+        if self.none:
+            arguments.append("--no-index")
         return arguments
 
 
@@ -275,11 +311,13 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
             constraints = scratch / "constraints.txt"
             constraints.write_text("\n".join(query.constraints) + "\n", "utf-8")
             command += ["--constraints", str(constraints)]
-        env = indexes.environment()
+        env = indexes.environment(scratch)
+        if indexes.source_index:
+            env |= _for_source_index(indexes.source_index, env)
         if indexes.links:
             page = scratch / "links.html"
             page.write_text(links_page(indexes.links), "utf-8")
-            env["UV_FIND_LINKS"] = ",".join((*indexes.find_links, page.as_uri()))
+            env["UV_FIND_LINKS"] = ",".join(filter(None, (env.get("UV_FIND_LINKS"), page.as_uri())))
         for name in query.upgrade:
             command += ["--upgrade-package", name]
         command += ["--upgrade"] if query.upgrade_all else []
@@ -287,7 +325,9 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
         command += ["--prerelease", "allow"] if query.pre else []
         command += ["--torch-backend", query.torch_backend] if query.torch_backend else []
         try:
-            run = process.run(command, given="\n".join(query.lines) + "\n", env=env, cwd=folder)
+            run = process.run(
+                command, given="\n".join((*indexes.lines(), *query.lines)) + "\n", env=env, cwd=folder
+            )
         except OSError as error:
             raise ToolError(f"uv could not be started: {error}") from error
         if run.returncode != 0:
@@ -298,6 +338,52 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
             return tuple(_candidate(package, folder) for package in document.get("packages", ()))
         except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
             raise ToolError(f"uv wrote a lock that is not understood: {error!r}") from error
+
+
+def _for_source_index(url: str, env: Mapping[str, str]) -> dict[str, str]:
+    """Variables that put an index of this process before all others, and make uv wait as long as builds take."""
+    direct = ",".join(filter(None, (env.get("NO_PROXY") or env.get("no_proxy"), "127.0.0.1")))
+    return {
+        "UV_INDEX": f"{url} {env.get('UV_INDEX', '')}".strip(),
+        "UV_HTTP_TIMEOUT": str(_LONGEST_BUILD),
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+    }
+
+
+def default_index(indexes: Indexes, folder: Path) -> str | None:
+    """The URL of the index that uv asks last, wherever it is configured.
+
+    Args:
+        indexes: where to look; its own default counts first.
+        folder: where uv runs.
+
+    Returns:
+        The URL, credentials included; None where uv is told to use no index.
+
+    Raises:
+        UvError, ToolError: see `compile_pins`.
+    """
+    if indexes.default:
+        return without_name(indexes.default)
+    command = [
+        find_uv(),
+        "pip",
+        "compile",
+        "-",
+        "--emit-index-url",
+        "--no-header",
+        "--quiet",
+        "--color",
+        "never",
+    ]
+    command += ["--python", sys.executable, "--no-python-downloads"]
+    with scratch_folder() as scratch:
+        run = process.run(command, given="", env=indexes.environment(scratch), cwd=folder)
+    if run.returncode != 0:
+        raise UvError(redact(_ANSI.sub("", run.stderr).strip(), indexes.secrets))
+    found = re.search(r"(?m)^--index-url (\S+)$", run.stdout)
+    return found.group(1) if found else None
 
 
 def _preferences(wheels: Sequence[Wheel]) -> str:

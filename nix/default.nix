@@ -21,23 +21,46 @@
 }:
 let
   names = import ./names.nix;
-  fetch = import ./fetch.nix { inherit names mirrors urls; };
+  fetch = import ./fetch.nix {
+    inherit
+      system
+      names
+      mirrors
+      urls
+      ;
+  };
   base = import ./base.nix { inherit system; };
   toolchain = import ./toolchain.nix { inherit system base; };
   layers = import ./layers.nix { inherit system names; };
-  image = import ./image.nix {
+  source = import ./source.nix {
     inherit
       system
       names
       base
       toolchain
+      ;
+  };
+  image = import ./image.nix {
+    inherit
+      names
+      base
+      toolchain
       layers
+      source
       runtime
       ;
   };
 in
 {
-  inherit (fetch) wheel deb busybox;
+  inherit (fetch)
+    wheel
+    deb
+    busybox
+    sdist
+    tree
+    crate
+    ;
+  inherit (source) build sourceStep;
   inherit (image) image;
   inherit
     names

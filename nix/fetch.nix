@@ -1,6 +1,7 @@
 # Pinned files. Each is a fixed-output derivation: its store path follows from its name and hash alone, so a file
 # that any machine or cache has is never fetched, and a mirror changes nothing that is built from it.
 {
+  system,
   names,
   mirrors,
   urls,
@@ -63,6 +64,53 @@ in
         ;
       file = file {
         name = filename;
+        inherit sha256 url;
+      };
+    };
+
+  # The archive that a package is built from, by its file name and hash.
+  #
+  # Type: sdist :: { filename, sha256 :: String, url :: String or null } -> Derivation
+  sdist =
+    {
+      filename,
+      sha256,
+      url ? null,
+    }:
+    file {
+      name = filename;
+      inherit sha256 url;
+    };
+
+  # A folder of source, such as a commit's files, by the hash of its NAR. The command puts it into the store; where it
+  # is missing, the failing derivation says what to do.
+  #
+  # Type: tree :: { name, sha256 :: String } -> Derivation
+  tree =
+    { name, sha256 }:
+    derivation {
+      name = names.storeName name;
+      inherit system;
+      builder = "/run-builder-build-once-to-put-this-source-into-this-store";
+      outputHashMode = "recursive";
+      outputHashAlgo = "sha256";
+      outputHash = sha256;
+    };
+
+  # A Rust crate's archive, by the hash that Cargo.lock has of it.
+  #
+  # Type: crate :: { name, version, sha256 :: String, url :: String or null } -> AttrSet
+  crate =
+    {
+      name,
+      version,
+      sha256,
+      url ? null,
+    }:
+    {
+      inherit name version sha256;
+      file = file {
+        name = "${name}-${version}.crate";
         inherit sha256 url;
       };
     };

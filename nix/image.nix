@@ -1,11 +1,11 @@
 # The image: an OCI layout (image-spec 1.1) whose blobs are links to the store paths of its layers, so that images
 # share what they have in common, on disk and in a binary cache.
 {
-  system,
   names,
   base,
   toolchain,
   layers,
+  source,
   runtime,
 }:
 {
@@ -14,8 +14,9 @@
   #   name          the app's name
   #   python        "3.11"
   #   architecture  the image's: "x86_64" or "aarch64"
-  #   debian        { busybox, debs, extra }: per architecture, as the lock has them
-  #   wheels        name -> wheel
+  #   debian        { busybox, debs, extra, build }: as the lock has them; the first two per architecture, and `build`
+  #                 may be missing where nothing is compiled
+  #   wheels        name -> what `wheel` or `build` gives
   #   groups        names of wheels, a list for each layer, largest first; a group of one is that wheel's own layer
   #   code          the folder that becomes /app
   #   config        the image's configuration: { env :: [String], labels :: AttrSet, entrypoint, cmd, ports :: [String] }
@@ -35,40 +36,32 @@
       bytecode ? true,
     }:
     let
-      here = names.machine system;
-      root =
-        machine: extra:
-        base.rootfs {
-          name = "rootfs-python${python}-${machine}";
-          busybox = debian.busybox.${here};
-          debs = debian.debs.${machine} ++ extra;
-          pythonVersion = python;
-          architecture = machine;
-        };
-      # What the build runs on is the same for each app of a Python version: it has no package an app adds.
+      target = { inherit python architecture debian; };
+      # The app's own packages are a layer upon the base, which all apps of a Python version share. What the build runs
+      # on has no package that an app adds.
+      roots = source.roots target;
+      rootfs = roots.image;
       tools = toolchain.toolchain {
-        rootfs = root here [ ];
+        rootfs = roots.host;
         pythonVersion = python;
       };
-      # The app's own packages are a layer upon the base, which all apps of a Python version share.
-      plain = root architecture [ ];
-      rootfs = if debian.extra == [ ] then plain else root architecture debian.extra;
       baseLayer = base.baseLayer {
         toolchain = tools;
-        rootfs = plain;
+        rootfs = roots.plain;
         inherit bytecode;
       };
       packagesLayer = base.baseLayer {
         toolchain = tools;
         inherit rootfs bytecode;
-        below = plain;
+        below = roots.plain;
       };
       wheelLayers = builtins.mapAttrs (
-        _: wheel:
+        _: package:
         layers.wheelLayer {
           toolchain = tools;
           pythonVersion = python;
-          inherit wheel bytecode;
+          wheel = source.installable (target // { inherit package; });
+          inherit bytecode;
         }
       ) wheels;
       groupLayer =

@@ -4,7 +4,8 @@
 { system, names }:
 {
   # The layer of one wheel, installed under /opt/venv. `maxUnpacked` is the number of bytes at which an unpacked
-  # wheel is taken for a zip bomb.
+  # wheel is taken for a zip bomb. A package that is built from source has a folder with its wheel as `file`; the layer
+  # is made of no other wheel than the one that was `locked`.
   #
   # Type: wheelLayer :: { toolchain, pythonVersion, wheel, bytecode, chunkSize, maxUnpacked } -> Derivation
   wheelLayer =
@@ -22,6 +23,7 @@
       spec = {
         wheel = "${wheel.file}";
         inherit (wheel) filename;
+        locked = wheel.locked or null;
         python_version = pythonVersion;
         python = toolchain.argv;
         inherit bytecode;

@@ -24,6 +24,19 @@ let
   ];
   imports = {
     base_layer = compiler ++ [ "ldcache" ];
+    build_wheel = [
+      "build_environment"
+      "build_failure"
+      "build_frontend"
+      "build_room"
+      "crates"
+      "gzip_members"
+      "pep440"
+      "repack_wheel"
+      "unpack_source"
+      "wheel"
+      "zip_index"
+    ];
     image = [ ];
     merge_layer = layer ++ [ "toc_reader" ];
     tree_layer = layer;

@@ -56,7 +56,7 @@ def _plan(request: Request, *, as_json: bool) -> None:
     with Display() as display:
         app = session.load_app(request)
         locked = session.lock_app(app, request, display=display)
-        with stage.plan(app.spec, locked.lock, locked.digest, app.settings) as plan:
+        with stage.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
             steps = stage.dry_run(plan, app.settings, cache=session.cache_folder(), display=display)
     if as_json:
         click.echo(json.dumps({"name": app.spec.name, "fetch": steps.fetch, "build": steps.build}))

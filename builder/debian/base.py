@@ -80,6 +80,27 @@ STOP: Mapping[str, Collection[str]] = {
     "ca-certificates": ("openssl",),
 }
 
+# What ordinary C and C++ parts of Python packages are built with: Debian's build-essential without the tools for
+# Debian's own packages, the interpreter's headers, and the real ones of the programs that configure scripts and
+# makefiles call, which are busybox's in images.
+TOOLCHAIN = (
+    "gcc",
+    "g++",
+    "make",
+    "libc6-dev",
+    "python{v}-dev",
+    "pkg-config",
+    "patch",
+    "bash",
+    "coreutils",
+    "diffutils",
+    "findutils",
+    "grep",
+    "gzip",
+    "sed",
+    "tar",
+)
+
 _INDEXES, _DEBS = "debian", "debs"
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
@@ -90,6 +111,7 @@ def resolve_base(
     mirrors: Mapping[str, str],
     cache: Path,
     system_packages: Sequence[str] = (),
+    build_packages: Sequence[str] | None = None,
     target: Architecture = "x86_64",
     extra_suites: Mapping[str, str] | None = None,
     keep: Base | None = None,
@@ -104,6 +126,8 @@ def resolve_base(
         mirrors: the table `[tool.builder.mirrors]`.
         cache: this program's cache folder; indexes go into `debian` in it, packages into `debs`.
         system_packages: packages the app needs besides, by name.
+        build_packages: packages that builds from source need besides compilers, by name; None where nothing is
+            compiled, and then there are no compilers either.
         target: the image's architecture.
         extra_suites: see `suite_for`.
         keep: pins that stay as they are as long as they fit; None pins everything anew.
@@ -115,30 +139,31 @@ def resolve_base(
         ToolError: no mirror is known, or gpgv or its keyring is missing.
     """
     suite = suite_for(python, extra_suites)
-    names = _checked_names(system_packages)
+    extra = _checked_names("system_packages", system_packages)
+    build = _checked_names("build_packages", build_packages or ())
+    compiles = build_packages is not None
     if keep is not None and not (keep.suite == suite.codename and keep.python == python and _complete(keep)):
         keep = None
     # The usual second lock: nothing has to be asked.
-    if keep is not None and not names:
-        return keep.model_copy(update={"extra": ()})
+    if keep is not None and not extra and not compiles:
+        return keep.model_copy(update={"extra": (), "build": ()})
     resolver = _Resolver(suite, python, find_mirrors(mirrors), cache, note)
     if keep is not None:
         try:
-            return keep.model_copy(update={"extra": resolver.additions(names, target, keep)})
+            return resolver.with_additions(keep, target, extra, build, compiles=compiles)
         except HeldBackError as error:
             note(f"the base is updated: {error}")
-    base = resolver.base()
-    return base.model_copy(update={"extra": resolver.additions(names, target, base)}) if names else base
+    return resolver.with_additions(resolver.base(), target, extra, build, compiles=compiles)
 
 
-def _checked_names(system_packages: Sequence[str]) -> list[str]:
-    for position, name in enumerate(system_packages):
+def _checked_names(attribute: str, packages: Sequence[str]) -> list[str]:
+    for position, name in enumerate(packages):
         if not _NAME.fullmatch(name):
             raise DeclarationError(
-                f"system_packages[{position}]: {name!r} is not the name of a Debian package",
+                f"{attribute}[{position}]: {name!r} is not the name of a Debian package",
                 hint="write the bare name, as in 'libgl1': the lock pins version and architecture",
             )
-    return list(dict.fromkeys(system_packages))
+    return list(dict.fromkeys(packages))
 
 
 def _complete(base: Base) -> bool:
@@ -178,23 +203,59 @@ class _Resolver:
         program = read_busybox(fetch_deb(deb, self._mirrors, self._cache / _DEBS))
         return Busybox(**deb.model_dump(), nar_sha256=busybox_nar_sha256(program))
 
-    def additions(self, names: Sequence[str], target: Architecture, base: Base) -> tuple[Deb, ...]:
-        """What the named packages need beyond the base, with pins of `base.extra` kept where they fit."""
+    def with_additions(
+        self, base: Base, target: Architecture, extra: Sequence[str], build: Sequence[str], *, compiles: bool
+    ) -> Base:
+        """A base with what an app and its builds need beyond it, and pins that it has of these kept where they fit.
+
+        Args:
+            base: whose own packages stay as they are.
+            target: the architecture.
+            extra: packages for the image, by name.
+            build: packages for builds alone, by name.
+            compiles: whether builds need compilers.
+
+        Raises:
+            HeldBackError: a package of the base is too old for one of them.
+            ResolveError: there is no such package, or dependencies cannot be met.
+        """
+        there = base.debs[target]
+        image = self._additions(extra, target, there, base.extra) if extra else ()
+        tools: tuple[Deb, ...] = ()
+        if compiles:
+            names = [*(name.format(v=self._python) for name in TOOLCHAIN), *build]
+            tools = self._additions(names, target, (*there, *image), base.build)
+        return base.model_copy(update={"extra": image, "build": tools})
+
+    def _additions(
+        self, names: Sequence[str], target: Architecture, there: Sequence[Deb], before: Sequence[Deb]
+    ) -> tuple[Deb, ...]:
+        """What the named packages need beyond those that are there, with earlier pins kept where they fit."""
+        debian = DEBIAN_ARCHITECTURES[target]
+        old = {deb.package: deb for deb in before if deb.architecture in (debian, "all")}
         with self._indexes([target]) as indexes:
             index = indexes[target]
-            fixed = {deb.package: _pinned(index, deb) for deb in base.debs[target]}
-            closure = Closure(index, suite=self._suite.codename, stop=STOP, fixed=fixed)
-            closure.add(names)
-            found = closure.packages()
-        debian = DEBIAN_ARCHITECTURES[target]
-        old = {deb.package: deb for deb in base.extra if deb.architecture in (debian, "all")}
+            # The same packages as before stay as they are, all together: they fit each other, and what is there. A
+            # newer one would often need a newer base, as libc6-dev does, which goes with one version of libc6 alone.
+            current = {deb.package: index.best(deb.package) or _pinned(index, deb) for deb in there}
+            if old and self._closure(index, current, names).keys() == old.keys():
+                return tuple(old.values())
+            found = self._closure(index, {deb.package: _pinned(index, deb) for deb in there}, names)
         # An old pin's own dependencies are not known any more: they are in no index. While nothing that came
         # with the old pins has gone from the set, they still have what they had; otherwise all are pinned
         # anew.
-        if not old.keys() <= {package.name for package in found}:
+        if not old.keys() <= found.keys():
             old = {}
-        kept = {name: deb for name, deb in old.items() if _still_fits(deb, found)}
-        return tuple(kept.get(package.name) or package.deb() for package in found)
+        kept = {name: deb for name, deb in old.items() if _still_fits(deb, found.values())}
+        return tuple(kept.get(package.name) or package.deb() for package in found.values())
+
+    def _closure(
+        self, index: Index, fixed: Mapping[str, Package], names: Sequence[str]
+    ) -> dict[str, Package]:
+        """What the named packages need beyond fixed ones, sorted by name."""
+        closure = Closure(index, suite=self._suite.codename, stop=STOP, fixed=fixed)
+        closure.add(names)
+        return {package.name: package for package in closure.packages()}
 
     @contextmanager
     def _indexes(self, architectures: Sequence[Architecture]) -> Iterator[dict[Architecture, Index]]:

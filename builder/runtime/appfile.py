@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,9 +15,11 @@ class MisconfiguredError(Exception):
 def import_app(reference: str, *, root: str) -> type:
     """Import an app's class.
 
+    The file's folder becomes the working directory; it and `root` are put on sys.path.
+
     Args:
         reference: `app.py::Class`, the file relative to `root`.
-        root: the folder of the app's code, which is put on sys.path.
+        root: the folder of the app's code.
 
     Raises:
         MisconfiguredError: there is no such file or class.
@@ -25,6 +28,7 @@ def import_app(reference: str, *, root: str) -> type:
     file = Path(root, path)
     if not class_name or not file.is_file():
         raise MisconfiguredError(f"BUILDER_APP is {reference!r}: there is no such app under {root}")
+    os.chdir(file.parent)
     for folder in (root, str(file.parent)):
         if folder not in sys.path:
             sys.path.insert(0, folder)

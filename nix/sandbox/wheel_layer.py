@@ -1,8 +1,10 @@
 """Makes an eStargz layer of a wheel, as an installer would unpack it into the image's virtual environment.
 
 The specification, a JSON object:
-    wheel: path of the wheel.
-    filename: its file name; a store path has another.
+    wheel: path of the wheel, or of a folder that holds it alone: one that was built from source.
+    filename: its file name, a store path having another; null for the one in the folder.
+    locked: of a wheel that was built, what the lock says: `name`, `version`, and `filename` and `sha256`, which are
+        null where it says nothing of them.
     python_version: of the image, "3.11".
     python: how to start the image's Python, a list; by default the interpreter that runs this.
     bytecode: whether to compile.
@@ -36,6 +38,7 @@ from zip_index import DEFLATED, STORED, ZipError
 
 VENV = "opt/venv"
 _MAX_UNPACKED = 64 * 1024**3
+_PIECE = 1 << 20
 _SHEBANG = b"#!python"
 
 
@@ -51,13 +54,16 @@ def build(spec: dict[str, Any]) -> None:
     """
     out = Path(spec["out"])
     out.mkdir(parents=True, exist_ok=True)
+    path = Path(spec["wheel"])
+    if spec["filename"] is None:
+        path = _built(path, spec["locked"])
     with ExitStack() as stack:
-        file = stack.enter_context(Path(spec["wheel"]).open("rb", buffering=0))
+        file = stack.enter_context(path.open("rb", buffering=0))
         limit = spec.get("max_unpacked") or _MAX_UNPACKED
-        wheel = Wheel(file.fileno(), spec["filename"], spec["python_version"], f"/{VENV}", limit)
+        wheel = Wheel(file.fileno(), spec["filename"] or path.name, spec["python_version"], f"/{VENV}", limit)
         wrappers = wheel.wrappers()
         wheel.drop(set(wrappers))
-        compiler = _start_compiler(wheel, spec)
+        compiler = _start_compiler(wheel, path, spec)
         if compiler is not None:
             stack.enter_context(compiler)
         layer = stack.enter_context(LayerWriter(out / "blob", chunk_size=spec.get("chunk_size")))
@@ -69,8 +75,8 @@ def build(spec: dict[str, Any]) -> None:
         record_path = f"{wheel.site_packages}/{wheel.dist_info}/RECORD"
         added[record_path] = wheel.installed_record({**written, **added})
         executable = set(wrappers) | ({record_path} if wheel.is_record_executable else set())
-        for path, data in added.items():
-            layer.add_file(f"{VENV}/{path}", data, 0o755 if path in executable else 0o644)
+        for name, data in added.items():
+            layer.add_file(f"{VENV}/{name}", data, 0o755 if name in executable else 0o644)
         if compiler is not None:
             for source, part in compiler.results():
                 layer.add_spliced(bytecode.cache_path(source.path[1:], spec["python_version"]), part)
@@ -78,7 +84,29 @@ def build(spec: dict[str, Any]) -> None:
     write_layer_json(out, info, [{"name": wheel.name, "version": wheel.version}])
 
 
-def _start_compiler(wheel: Wheel, spec: dict[str, Any]) -> bytecode.Compiler | None:
+def _built(folder: Path, locked: dict[str, str | None]) -> Path:
+    """The wheel in a folder, held against the lock.
+
+    Raises:
+        LayerError: it is another one.
+    """
+    [path] = folder.glob("*.whl")
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    expected, got = locked["sha256"], digest.hexdigest()
+    if (expected and expected != got) or (locked["filename"] and locked["filename"] != path.name):
+        raise LayerError(
+            f"the wheel that was built of {locked['name']} {locked['version']} is not the one in the lock: expected "
+            f"{locked['filename']} with sha256 {expected}, got {path.name} with sha256 {got}; its build is not "
+            "the same on every machine. To lock the one that is built here: "
+            f"builder lock --upgrade-package {locked['name']}"
+        )
+    return path
+
+
+def _start_compiler(wheel: Wheel, file: Path, spec: dict[str, Any]) -> bytecode.Compiler | None:
     """Start compiling what an installer would compile: the sources in site-packages."""
     if not spec.get("bytecode", True):
         return None
@@ -93,7 +121,7 @@ def _start_compiler(wheel: Wheel, spec: dict[str, Any]) -> bytecode.Compiler | N
     prefix = len(f"/{VENV}/")
     wheel.drop({bytecode.cache_path(source.path, spec["python_version"])[prefix:] for source in sources})
     return bytecode.Compiler(
-        Path(spec["wheel"]),
+        file,
         wheel.zip,
         sources,
         python=spec.get("python") or [sys.executable],

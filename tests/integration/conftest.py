@@ -13,7 +13,10 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+import git_server as real_git_server
 import pytest
+import servers as real_servers
+from private_ca import PrivateCA
 
 BUILDER = Path(sysconfig.get_path("scripts")) / "builder"
 
@@ -98,6 +101,21 @@ def project(tmp_path, cache):
 def session_project(tmp_path_factory, cache):
     """A project for images that several tests of a module look at."""
     return lambda name: Project(tmp_path_factory.mktemp(name), {"XDG_CACHE_HOME": str(cache)})
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory):
+    """The servers of `servers`, with nothing published yet."""
+    with real_servers.running(tmp_path_factory.mktemp("servers")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def git_server(tmp_path_factory):
+    """The server of `git_server`, without repositories."""
+    folder = tmp_path_factory.mktemp("git")
+    with real_git_server.running(folder / "server", PrivateCA(folder / "ca")) as running:
+        yield running
 
 
 def free_port() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
+import json
+import tarfile
 import threading
 import zipfile
 from dataclasses import dataclass, field
@@ -40,6 +42,87 @@ def wheel(name, version="1.0", *, requires=(), more=(), tags="py3-none-any"):
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry, content in entries:
             archive.writestr(_entry(entry), content)
+    return made.getvalue()
+
+
+_SETUPTOOLS = """[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "{name}"
+version = "{version}"
+dependencies = {requires}
+"""
+
+_OWN_BACKEND = """[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+
+# A build backend (PEP 517) in the project itself: it needs no other package.
+_BACKEND = """import os
+import zipfile
+
+NAME, VERSION, REQUIRES = {name!r}, {version!r}, {requires!r}
+
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    filename = f"{{NAME}}-{{VERSION}}-py3-none-any.whl"
+    info = f"{{NAME}}-{{VERSION}}.dist-info"
+    metadata = [f"Metadata-Version: 2.1", f"Name: {{NAME}}", f"Version: {{VERSION}}"]
+    metadata += [f"Requires-Dist: {{line}}" for line in REQUIRES]
+    with zipfile.ZipFile(os.path.join(folder, filename), "w") as wheel:
+        wheel.write(NAME + ".py", NAME + ".py")
+        wheel.writestr(info + "/METADATA", "\\n".join(metadata) + "\\n")
+        wheel.writestr(info + "/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "/RECORD", "")
+    return filename
+"""
+
+_EXTENSION = """from setuptools import Extension, setup
+
+setup(py_modules=["{name}"], ext_modules=[Extension("_{name}", ["_{name}.c"])])
+"""
+
+_C = """#include <Python.h>
+
+static PyObject *answer(PyObject *self, PyObject *arguments) {{ return PyLong_FromLong(42); }}
+static PyMethodDef methods[] = {{{{"answer", answer, METH_NOARGS, "42."}}, {{NULL, NULL, 0, NULL}}}};
+static struct PyModuleDef module = {{PyModuleDef_HEAD_INIT, "_{name}", NULL, -1, methods}};
+
+PyMODINIT_FUNC PyInit__{name}(void) {{ return PyModule_Create(&module); }}
+"""
+
+
+def sdist(name, version="1.0", *, backend="own", requires=(), more=()):
+    """A source distribution's bytes.
+
+    Args:
+        name: of the project, and of its one module; with "c" there is `_NAME` besides, whose answer() is 42.
+        version: of it.
+        backend: "own": one in the project, which needs nothing; "setuptools"; "c": setuptools and a C extension.
+        requires: its dependencies.
+        more: more files: names and texts.
+    """
+    values = {"name": name, "version": version, "requires": list(requires)}
+    files = {
+        f"{name}.py": f"version = {version!r}\n",
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+    }
+    if backend == "own":
+        files |= {"pyproject.toml": _OWN_BACKEND, "backend.py": _BACKEND.format(**values)}
+    else:
+        files["pyproject.toml"] = _SETUPTOOLS.format(**values | {"requires": json.dumps(values["requires"])})
+        if backend == "c":
+            files |= {"setup.py": _EXTENSION.format(**values), f"_{name}.c": _C.format(**values)}
+    made = BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for path, text in (files | dict(more)).items():
+            entry = tarfile.TarInfo(f"{name}-{version}/{path}")
+            entry.size, entry.mtime = len(text.encode()), 315619200
+            archive.addfile(entry, BytesIO(text.encode()))
     return made.getvalue()
 
 

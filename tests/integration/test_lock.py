@@ -17,6 +17,7 @@ from builder.index import Finder
 from builder.locking import Locked, ensure_lock
 from builder.models import AppSpec
 from builder.settings import Settings
+from builder.tags import Target
 from builder.uvtool import find_uv
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def test_a_portable_locks_files_are_found_fetched_and_installed_beside_it(
     portable = lock(spec(tmp_path, *WANTED), cache, settings)
     assert pins(portable) == pins(small)
     assert "://" not in portable.path.read_text()
-    finder = Finder(portable.lock, settings, tmp_path)
+    target = Target.of_base(portable.lock.base, portable.lock.architecture)
+    finder = Finder(portable.lock.files, target, settings, tmp_path)
     sources = finder.locate()
     assert set(sources) == {wheel.sha256 for wheel in portable.lock.wheels}
     for wheel in portable.lock.wheels:

@@ -57,6 +57,10 @@ class Index:
         hashes: whether its pages give sha256.
         failures: per path, what to answer before the file: a status code, or a number of bytes to break off after.
         redirects: per path, where it is now.
+        token: asked for where set, as a bearer token.
+        headers: sent with each answer, and with each that is a failure.
+        ranges: whether a part of a file can be asked for.
+        kind: the media type of files.
         seen: path and Authorization header of every request.
     """
 
@@ -67,6 +71,10 @@ class Index:
     hashes: bool = True
     failures: dict[str, list[int]] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
+    token: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    ranges: bool = False
+    kind: str = "application/octet-stream"
     seen: list[tuple[str, str | None]] = field(default_factory=list)
 
     @property
@@ -91,13 +99,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         index, path = self.index, unquote(urlsplit(self.path).path)
         given = self.headers.get("Authorization")
         index.seen.append((self.path, given))
+        if index.token and given != f"Bearer {index.token}":
+            self.refuse(401)
+            return
         if index.user:
             wanted = "Basic " + base64.b64encode(f"{index.user}:{index.password}".encode()).decode()
             if given != wanted:
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", 'Basic realm="test"')
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self.refuse(401)
                 return
         if path in index.redirects:
             self.send_response(302)
@@ -109,11 +117,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         failure = index.failures.get(path, [])
         step = failure.pop(0) if failure else 0
         if body is None or step >= 400:
-            self.send_response(step or 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.refuse(step or 404)
             return
-        self.send_response(200)
+        begin = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0]
+        if index.ranges and begin != "0" and self.headers.get("If-Range") == index.headers.get("ETag"):
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
+            body = body[int(begin) :]
+        else:
+            self.send_response(200)
+        for name, value in index.headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -121,6 +135,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body[:step] if step else body)
         if step:
             self.close_connection = True
+
+    def refuse(self, status: int) -> None:
+        self.send_response(status)
+        for name, value in self.index.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     do_HEAD = do_GET  # noqa: N815 - the base class's name
 
@@ -130,7 +151,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def body(self, path: str) -> tuple[bytes | None, str]:
         parts = path.strip("/").split("/")
         if parts[0] == "files" and len(parts) == 2 and (self.index.files / parts[1]).is_file():
-            return (self.index.files / parts[1]).read_bytes(), "application/octet-stream"
+            return (self.index.files / parts[1]).read_bytes(), self.index.kind
         if parts[0] == "simple" and len(parts) == 2:
             wheels = [
                 w

@@ -74,10 +74,12 @@ def test_attempts_end_and_say_how_far_the_file_came(index: Index, tmp_path: Path
 @pytest.mark.parametrize(
     ("status", "query", "hint"),
     [
-        (404, "", "by name and hash"),
-        (410, "", "by name and hash"),
+        (404, "", "Check the URL"),
+        (410, "", "Check the URL"),
         (403, "", "credentials"),
-        (403, "?X-Sig=canary", "expired"),
+        (400, "", "Check the URL"),
+        (403, "?X-Sig=canary", "Get a new URL"),
+        (400, "?X-Amz-Signature=canary", "Get a new URL"),
     ],
 )
 def test_a_refusal_is_final_and_says_what_to_do(
@@ -88,8 +90,120 @@ def test_a_refusal_is_final_and_says_what_to_do(
         get(index, tmp_path / "out", f"{index.root}/files/{NAME}{query}")
     assert caught.value.status == status
     assert hint in caught.value.hint
+    assert f"{NAME} with sha256 {sha256(index.files / NAME)}" in str(caught.value)
+    assert "put it beside the lock" in caught.value.hint
     assert "canary" not in str(caught.value)
     assert len(index.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "until"),
+    [
+        ("AWSAccessKeyId=x&Signature=canary&Expires=1600000000", "2020-09-13 12:26:40"),
+        ("X-Amz-Date=20200101T000000Z&X-Amz-Expires=3600&X-Amz-Signature=canary", "2020-01-01 01:00:00"),
+        ("X-Goog-Date=20200101T000000Z&X-Goog-Expires=60&X-Goog-Signature=canary", "2020-01-01 00:01:00"),
+        ("sv=2022&se=2020-05-01T12%3A00%3A00Z&sig=canary", "2020-05-01 12:00:00"),
+    ],
+)
+def test_a_signed_url_that_has_expired_is_said_to_have(
+    index: Index, tmp_path: Path, query: str, until: str
+) -> None:
+    index.failures[f"/files/{NAME}"] = [403]
+    with pytest.raises(FetchError, match=f"the signed URL has expired, at {until} UTC") as caught:
+        get(index, tmp_path / "out", f"{index.root}/files/{NAME}?{query}")
+    assert "canary" not in str(caught.value)
+
+
+def test_a_signed_url_that_is_refused_before_its_time_is_said_to_be(index: Index, tmp_path: Path) -> None:
+    index.failures[f"/files/{NAME}"] = [403]
+    with pytest.raises(FetchError, match="the signed URL was refused; it may have expired"):
+        get(index, tmp_path / "out", f"{index.root}/files/{NAME}?Expires=9900000000&Signature=canary")
+
+
+def test_a_failed_attempt_and_the_next_one_are_told(index: Index, tmp_path: Path) -> None:
+    index.failures[f"/files/{NAME}"] = [503, 50]
+    told: list[str] = []
+    session = Session(wait=0.001, report=told.append)
+    assert get(index, tmp_path / "out", f"{index.root}/files/{NAME}?sig=canary", session).is_file()
+    shown = f"{index.root}/files/{NAME}?***"
+    size = (index.files / NAME).stat().st_size
+    assert told == [
+        f"{shown} answered 503 Service Unavailable; attempt 2 of 4 in 0.001 s",
+        f"the connection to {shown} was lost after 50 of {size} bytes; attempt 3 of 4 in 0.002 s",
+    ]
+
+
+def test_a_server_says_how_long_to_wait(index: Index, tmp_path: Path) -> None:
+    index.failures[f"/files/{NAME}"] = [429]
+    index.headers["Retry-After"] = "0"
+    told: list[str] = []
+    assert get(index, tmp_path / "out", session=Session(wait=9.0, report=told.append)).is_file()
+    index.failures[f"/files/{NAME}"] = [503]
+    index.headers["Retry-After"] = "Sun, 06 Nov 1994 08:49:37 GMT"
+    assert get(index, tmp_path / "out", session=Session(wait=9.0, report=told.append)).is_file()
+    assert [line.rpartition("; ")[2] for line in told] == ["attempt 2 of 4 in 0 s"] * 2
+
+
+def test_the_rest_of_a_file_is_asked_for_when_it_is_still_the_same(index: Index, tmp_path: Path) -> None:
+    index.ranges, index.headers["ETag"] = True, '"one"'
+    index.failures[f"/files/{NAME}"] = [100, 200]
+    told: list[tuple[int, int | None]] = []
+    get(index, tmp_path / "out", progress=lambda done, total: told.append((done, total)))
+    size = (index.files / NAME).stat().st_size
+    assert told == [(100, size), (300, size), (size, size)]
+
+
+def test_a_file_that_has_changed_meanwhile_is_fetched_from_its_beginning(
+    index: Index, tmp_path: Path
+) -> None:
+    index.ranges, index.headers["ETag"] = True, '"one"'
+    index.failures[f"/files/{NAME}"] = [100]
+
+    def changed(done: int, total: int | None) -> None:
+        index.headers["ETag"] = '"two"'
+
+    assert get(index, tmp_path / "out", progress=changed).is_file()
+
+
+def test_a_file_that_nothing_identifies_is_fetched_from_its_beginning(index: Index, tmp_path: Path) -> None:
+    index.ranges = True
+    index.failures[f"/files/{NAME}"] = [100]
+    assert get(index, tmp_path / "out").is_file()
+
+
+def test_a_web_page_is_not_taken_for_a_file(index: Index, tmp_path: Path) -> None:
+    index.kind = "text/html"
+    with pytest.raises(FetchError, match="answered with a web page") as caught:
+        hash_of(f"{index.root}/files/{NAME}", FAST)
+    assert "log in" in caught.value.hint
+
+
+def test_a_bearer_token_goes_to_its_url_and_not_to_where_that_redirects(index: Index, tmp_path: Path) -> None:
+    private = serve(tmp_path / "private")
+    private.token = "canary"
+    private.redirects["/go"] = f"{index.root}/files/{NAME}"
+    known = Credentials.of((), {"T": "canary", "HOME": "/nowhere"}, tokens={private.root: "${T}"})
+    session = Session(known, wait=0.001)
+    assert get(index, tmp_path / "out", f"{private.root}/go", session, filename=NAME).is_file()
+    assert private.seen == [("/go", "Bearer canary")]
+    assert index.seen == [(f"/files/{NAME}", None)]
+    assert public_url(f"{private.root}/x.whl", session) is None
+
+
+def test_a_token_that_is_not_accepted_is_named_as_one(index: Index, tmp_path: Path) -> None:
+    index.token = "right"
+    known = Credentials.of((), {"T": "canary", "HOME": "/nowhere"}, tokens={index.root: "${T}"})
+    with pytest.raises(FetchError, match="answered 401") as caught:
+        get(index, tmp_path / "out", session=Session(known))
+    assert "bearer token" in caught.value.hint
+    assert "canary" not in str(caught.value) + caught.value.hint
+
+
+def test_an_error_can_name_the_requirement_it_is_about() -> None:
+    error = FetchError("https://h.example/x answered 404", hint="Check the URL.", status=404)
+    said = error.at("app.py:3: App.requirements[0]")
+    assert str(said) == "app.py:3: App.requirements[0]: https://h.example/x answered 404"
+    assert (said.hint, said.status) == (error.hint, 404)
 
 
 def test_nobody_answering_is_a_network_failure(tmp_path: Path, index: Index) -> None:

@@ -11,6 +11,7 @@ from builder.index import Finder, Source
 from builder.models import Lock, Wheel
 from builder.requirements import Requirements, parse_requirements
 from builder.settings import Settings
+from builder.tags import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,8 @@ def finder(
 ) -> Finder:
     requirements: Requirements = parse_requirements(app(root / "app", *steps), unset_ok=True)
     lock: Lock = lock_file(*wheels).lock
-    return Finder(lock, settings or Settings(), root / "app", requirements)
+    target = Target.of_base(lock.base, lock.architecture)
+    return Finder(lock.files, target, settings or Settings(), root / "app", requirements)
 
 
 def test_a_public_url_is_passed_on_as_it_is_in_the_lock(index: Index, tmp_path: Path) -> None:

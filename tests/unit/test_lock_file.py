@@ -86,13 +86,22 @@ def test_each_deb_has_a_line_of_its_own() -> None:
 
 def test_an_unchanged_lock_is_not_written_again(path: Path) -> None:
     write_lock(path, lock_file(*WHEELS))
-    before, digest = path.stat(), lock_digest(path)
+    before = path.stat()
     assert not write_lock(path, lock_file(*WHEELS))
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert write_lock(path, lock_file())
-    assert lock_digest(path) != digest
-    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_locks_digest_tells_its_pins_and_not_where_they_were_found() -> None:
+    digest = lock_digest(lock_file(wheel("alpha")))
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
+    assert (
+        lock_digest(lock_file(wheel("alpha", url="https://mirror.example/alpha-1.0-py3-none-any.whl")))
+        == digest
+    )
+    assert lock_digest(lock_file(wheel("alpha", url=None), portable=True)) == digest
+    assert lock_digest(lock_file(wheel("alpha", "1.1"))) != digest
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_of_the_lock(tmp_path: Path) -> None:
@@ -106,8 +115,8 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_lock(tmp_path: Path)
     [
         ('created-by = "builder"', "created-by = ", r"not valid TOML.*line 9"),
         ("[[packages]]\n", "<<<<<<< ours\n[[packages]]\n", "not valid TOML"),
-        ("format = 1", "format = 2", r"tool\.builder\.format: a newer version of builder \(0\.1\.0\)"),
-        ("format = 1\n", "", r"tool\.builder\.format: is missing"),
+        ("format = 2", "format = 3", r"tool\.builder\.format: a newer version of builder \(0\.1\.0\)"),
+        ("format = 2\n", "", r"tool\.builder\.format: is missing"),
         ('lock-version = "1.0"', 'lock-version = "2.0"', "lock-version: .*2.0 is not supported"),
         ('version = "1.0"\nwheels', "wheels", r"packages\[0\]\.version: is missing"),
         (f'sha256 = "{SHA}"', f'sha256 = "{SHA.upper()}"', r"packages\[0\]\.wheels\[0\]\.hashes\.sha256: "),
@@ -133,7 +142,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_lock(tmp_path: Path)
         (
             "/direct-1.0-py3-none-any.whl",
             "/direct.zip",
-            r"packages\[3\]\.archive: 'direct\.zip' is not the name",
+            r"packages\[3\]\.tool\.builder: is missing",
         ),
         (
             "/direct-1.0-py3-none-any.whl",

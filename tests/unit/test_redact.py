@@ -41,7 +41,11 @@ def test_a_url_with_a_secret_in_its_path_cannot_be_stripped() -> None:
         ("https://me:${TOKEN}@h.example/x", "https://me:${TOKEN}@h.example/x"),
         ("https://${TOKEN}:plain@h.example/x", "https://***@h.example/x"),
         ("http://[::1]:80/x", "http://[::1]:80/x"),
+        ("git+ssh://git@h.example/r.git", "git+ssh://***@h.example/r.git"),
         ("numpy==1.0", "numpy==1.0"),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
+        ("http.extraHeader='AUTHORIZATION: basic YTpi'", "http.extraHeader='AUTHORIZATION: basic ***'"),
+        ("{'Authorization': 'token abc', 'x': 1}", "{'Authorization': 'token ***', 'x': 1}"),
     ],
 )
 def test_shown_text_masks_what_a_urls_structure_gives_away(text: str, shown: str) -> None:
@@ -51,6 +55,13 @@ def test_shown_text_masks_what_a_urls_structure_gives_away(text: str, shown: str
 def test_known_secrets_are_masked_wherever_they_stand_and_however_encoded() -> None:
     shown = redact("token s/cret! in path h.example/s%2Fcret%21/x, abc", ["s/cret!", "abc"])
     assert shown == "token *** in path h.example/***/x, abc"
+
+
+@pytest.mark.parametrize(
+    "written", ["a b/c@d", "a%20b%2Fc%40d", "a%20b%2fc%40d", "a+b%2Fc%40d", "a%20b/c%40d"]
+)
+def test_a_known_secret_is_found_in_every_percent_encoding(written: str) -> None:
+    assert redact(f"TOKEN={written};", ["a b/c@d"]) == "TOKEN=***;"
 
 
 def test_a_urls_secrets_are_its_password_or_lone_user_and_its_query() -> None:

@@ -5,25 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 from index_server import make_wheel
 from lock_samples import app
+from requirement_samples import SHA, lines, parse, step
 
 from builder.errors import DeclarationError
-from builder.requirements import Requirements, Step, declared_url, parse_requirements, parse_runtime
+from builder.requirements import declared_url, parse_requirements, parse_runtime
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def parse(root: Path, *steps: tuple[str, ...], **env: str) -> Requirements:
-    return parse_requirements(app(root, *steps), env)
-
-
-def only(requirements: Requirements) -> Step:
-    (step,) = requirements.steps
-    return step
-
-
-def lines(step: Step) -> list[str]:
-    return [requirement.line for requirement in step.requirements]
 
 
 @pytest.mark.parametrize(
@@ -52,12 +40,12 @@ def lines(step: Step) -> list[str]:
 def test_every_form_of_a_requirement_becomes_a_line_for_the_resolver(
     tmp_path: Path, word: str, line: str
 ) -> None:
-    assert lines(only(parse(tmp_path, (word,)))) == [line]
+    assert lines(step(tmp_path, *(word,))) == [line]
 
 
 def test_a_wheel_named_by_path_is_looked_for_in_the_context_folder(tmp_path: Path) -> None:
     path = make_wheel(tmp_path / "wheels dir", "tiny", "1.0")
-    (requirement,) = only(parse(tmp_path, ("./wheels dir/tiny-1.0-py3-none-any.whl",))).requirements
+    (requirement,) = step(tmp_path, *("./wheels dir/tiny-1.0-py3-none-any.whl",)).requirements
     assert requirement.url == "file://" + str(path).replace(" ", "%20")
     assert requirement.filename == path.name
     with pytest.raises(DeclarationError, match=r"Upscale\.requirements\[0\].*does not exist"):
@@ -98,7 +86,7 @@ def test_options_hold_for_their_step_in_every_spelling(tmp_path: Path) -> None:
 
 def test_steps_stay_apart_and_empty_ones_vanish(tmp_path: Path) -> None:
     requirements = parse(tmp_path, ("setuptools", "wheel"), (), ("numpy",))
-    assert [lines(step) for step in requirements.steps] == [["setuptools", "wheel"], ["numpy"]]
+    assert [lines(found) for found in requirements.steps] == [["setuptools", "wheel"], ["numpy"]]
 
 
 @pytest.mark.parametrize(
@@ -106,17 +94,22 @@ def test_steps_stay_apart_and_empty_ones_vanish(tmp_path: Path) -> None:
     [
         (("numpy", "numpy=1.0"), r"Upscale\.requirements\[1\] does not parse: 'numpy=1.0'"),
         (("numpy", ""), r"requirements\[1\] is empty"),
-        (("-r", "req.txt"), r"requirements\[0\].*'-r' is not supported"),
-        (("--hash=sha256:00",), r"option '--hash=sha256:00' is not supported"),
-        (("--pre torch",), r"option '--pre torch' is not supported"),
+        (("-r", "req.txt"), r"req.txt cannot be read"),
+        (("--hash=sha256:00",), r"belongs to no requirement"),
+        (("--pre torch",), r"stands behind an option"),
         (("torch", "--index-url"), r"requirements\[1\]: --index-url needs a value"),
         (("--find-links", "absent"), r"neither a URL nor a folder"),
-        (("--no-binary", "numpy"), "build from source"),
-        (("git+https://host.example/r.git@v1",), "version control"),
-        (("x @ git+https://host.example/r.git@v1",), "version control"),
-        (("../shared[extra]",), "only wheels are supported yet"),
-        ((".",), "only wheels are supported yet"),
-        (("https://host.example/x-1.0.tar.gz",), "not the URL of a wheel"),
+        (("hg+https://host.example/r@v1",), "version control"),
+        (("../shared[extra]",), "does not exist: there is no"),
+        ((".",), "neither pyproject.toml nor setup.py"),
+        (("git@host.example:org/r.git",), "is no URL"),
+        (("git+https://host.example/r.git@-x",), "names the revision '-x'"),
+        (("git+https://host.example/r.git#subdirectory=../x",), "is no folder inside of the source"),
+        (("https://host.example/x-1.0.exe",), "neither a wheel"),
+        (("https://host.example/x-1.0.tar.gz#sha256=12",), "is no hash, which has 64 hexadecimal digits"),
+        (("https://host.example/x-1.0-py3-none-any.whl#sha256=12",), "is no hash, which has 64 hexadecimal digits"),
+        (("--index-strategy=any",), "is one of first-index"),
+        (("--no-binary", "a b"), "takes names separated by commas"),
         (("https://host.example/x-1.0.whl",), "Invalid wheel filename"),
         (
             ("numpy @ https://host.example/idna-3.0-py3-none-any.whl",),
@@ -140,7 +133,7 @@ def test_a_place_has_the_step_when_there_are_several(tmp_path: Path) -> None:
 def test_variables_are_replaced_and_a_missing_one_is_named(tmp_path: Path) -> None:
     word = "https://${TOKEN}@host.example/x-1.0-py3-none-any.whl"
     requirements = parse(tmp_path, (word, "numpy==${NUMPY}"), TOKEN="canary-value", NUMPY="2.0")
-    first, second = only(requirements).requirements
+    first, second = requirements.steps[0].requirements
     assert first.line == "x @ https://canary-value@host.example/x-1.0-py3-none-any.whl"
     assert first.shown == word
     assert second.shown == "numpy==2.0"
@@ -172,9 +165,9 @@ def test_a_variable_that_is_not_set_does_not_matter_where_nothing_is_fetched(tmp
 )
 def test_credentials_are_used_and_never_shown(tmp_path: Path, words: tuple[str, ...]) -> None:
     requirements = parse(tmp_path, words, MY_TOKEN="canary")
-    step = only(requirements)
-    assert "canary" in " ".join([*step.urls, *lines(step)])
-    assert "canary" not in " ".join(step.canonical()) + repr(requirements)
+    (found,) = requirements.steps
+    assert "canary" in " ".join([*found.urls, *lines(found)])
+    assert "canary" not in " ".join(found.canonical()) + repr(requirements)
     assert "canary" in requirements.secrets
 
 
@@ -182,8 +175,8 @@ def test_credentials_are_used_and_never_shown(tmp_path: Path, words: tuple[str, 
     "word",
     [
         "x y @ https://me:canary@host.example/x-1.0-py3-none-any.whl",
-        "https://me:canary@host.example/x.tar.gz",
-        "git+https://canary@host.example/r.git",
+        "https://me:canary@host.example/x.exe",
+        "git+https://canary@host.example/r.git@-x",
         "--unknown=https://me:canary@host.example/",
         "me @ https://me:canary@host.example/x-1.0-py3-none-any.whl ; nonsense",
     ],
@@ -196,10 +189,10 @@ def test_an_error_about_a_url_masks_its_credentials(tmp_path: Path, word: str) -
 
 
 def test_the_order_of_requirements_does_not_matter_and_that_of_options_does(tmp_path: Path) -> None:
-    one = only(parse(tmp_path, ("numpy", "Torch==1", "numpy"))).canonical()
-    assert one == only(parse(tmp_path, ("torch==1", "numpy"))).canonical()
+    one = step(tmp_path, *("numpy", "Torch==1", "numpy")).canonical()
+    assert one == step(tmp_path, *("torch==1", "numpy")).canonical()
     two = ("--extra-index-url=https://a.example", "--extra-index-url=https://b.example")
-    assert only(parse(tmp_path, two)).canonical() != only(parse(tmp_path, two[::-1])).canonical()
+    assert step(tmp_path, *two).canonical() != step(tmp_path, *two[::-1]).canonical()
 
 
 def test_the_url_an_app_gives_for_a_wheel_is_found_by_its_file_name(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 from builder import build, nix, session
 from builder.layout import Image
+from builder.progress import Display
 
 
 def test_code_that_is_edited_during_a_build_is_not_taken_for_what_was_built(tmp_path, monkeypatch):
@@ -23,7 +24,7 @@ def test_code_that_is_edited_during_a_build_is_not_taken_for_what_was_built(tmp_
     builds = []
 
     @contextlib.contextmanager
-    def plan(*_):
+    def plan(*_, **__):
         yield app.read_text()
 
     def run(staged, *_, **__):
@@ -44,5 +45,7 @@ def test_code_that_is_edited_during_a_build_is_not_taken_for_what_was_built(tmp_
     monkeypatch.setattr(build, "plan", plan)
     monkeypatch.setattr(build, "build", run)
     for _ in range(3):
-        session.build_app(session.Request("app.py"), out_link=None, link=False, display=None)
+        session.build_app(
+            session.Request("app.py"), out_link=None, link=False, display=Display(enabled=False)
+        )
     assert builds == ["first", "second"]

@@ -20,6 +20,34 @@ def test_a_folder_without_pyproject_has_the_defaults(tmp_path: Path) -> None:
     assert read_settings(tmp_path) == Settings()
 
 
+def test_tokens_are_named_by_url_and_variable(tmp_path: Path) -> None:
+    text = """[tool.builder.tokens]\n"https://h.example/simple" = "${INDEX_TOKEN}"\n"""
+    assert read_settings(write(tmp_path, text)).tokens == {"https://h.example/simple": "${INDEX_TOKEN}"}
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "said"),
+    [
+        (
+            "https://h.example/",
+            "canary-literal",
+            "the token for https://h.example/ must be the name of an environment",
+        ),
+        ("https://h.example/", "x${TOKEN}", "must be the name of an environment variable"),
+        ("http://h.example/", "${TOKEN}", "is not an https URL"),
+        ("h.example", "${TOKEN}", "is not an https URL"),
+        ("https://me:canary@h.example/", "${TOKEN}", "without a user"),
+    ],
+)
+def test_a_token_in_the_file_or_for_an_open_connection_is_refused(
+    tmp_path: Path, url: str, token: str, said: str
+) -> None:
+    with pytest.raises(DeclarationError, match=r"tool\.builder\.tokens: ") as caught:
+        read_settings(write(tmp_path, f"[tool.builder.tokens]\n'{url}' = '{token}'\n"))
+    assert said in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
 def test_every_setting_is_read_under_its_dashed_name(tmp_path: Path) -> None:
     settings = read_settings(
         write(

@@ -137,15 +137,24 @@ def test_a_steps_index_comes_before_the_projects_mirror_and_that_before_the_mach
     assert Indexes.of(step, mirrored, machine).find_links == ("https://s.example/page", "file:///m")
 
 
-def test_index_urls_reach_uv_by_its_environment_and_never_by_its_arguments() -> None:
-    indexes = Indexes(
-        default="https://u:canary@d.example",
-        extra=("https://u:canary@e.example",),
-        find_links=("https://canary@f.example",),
+def test_index_urls_reach_uv_without_credentials_which_are_in_a_private_file(tmp_path: Path) -> None:
+    step = Step(
+        index_url="https://u:canary@d.example/simple",
+        extra_index_urls=("named=https://u:canary@e.example/simple", "http://u:open@f.example/simple"),
+        find_links=("https://canary@g.example/page", "https://h.example/page?sig=canary"),
     )
+    indexes = Indexes.of(step, Settings(), MachineConfig())
     assert "canary" not in " ".join(indexes.arguments())
-    env = indexes.environment()
-    assert [env["UV_DEFAULT_INDEX"], env["UV_INDEX"], env["UV_FIND_LINKS"]] == list(indexes.urls)
+    env = indexes.environment(tmp_path)
+    assert env["UV_DEFAULT_INDEX"] == "https://d.example/simple"
+    # uv's file takes no credentials for a host that is reached without encryption.
+    assert env["UV_INDEX"] == "named=https://e.example/simple http://u:open@f.example/simple"
+    assert env["UV_FIND_LINKS"] == "https://g.example/page"
+    assert indexes.lines() == ["--find-links https://h.example/page?sig=canary"]
+    assert not [key for key, value in env.items() if "canary" in value]
+    file = Path(env["UV_CREDENTIALS_DIR"]) / "credentials.toml"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text().count("canary") >= 3
 
 
 def test_a_broken_configuration_file_is_named(home: Path) -> None:
@@ -156,3 +165,39 @@ def test_a_broken_configuration_file_is_named(home: Path) -> None:
     path = write(home / ".config/uv/uv.toml", "= broken")
     with pytest.raises(DeclarationError, match=str(path)):
         config(home)
+
+
+def test_uvs_own_files_say_who_we_are_and_whether_a_keyring_is_asked(home: Path) -> None:
+    assert not config(home).keyring
+    write(
+        home / ".config/uv/uv.toml",
+        """
+        keyring-provider = "subprocess"
+        extra-index-url = ["https://me:pw@a.example/simple"]
+        [[index]]
+        name = "private"
+        url = "https://b.example/simple"
+        [pip]
+        find-links = ["./folder", "https://c.example/page"]
+        """,
+    )
+    found = config(home)
+    assert found.keyring
+    assert set(found.logins) == {
+        "https://me:pw@a.example/simple",
+        "private=https://b.example/simple",
+        "https://c.example/page",
+    }
+    assert not config(home, UV_KEYRING_PROVIDER="disabled").keyring
+
+
+def test_pips_keyring_counts_where_uv_says_nothing(home: Path) -> None:
+    write(home / ".config/pip/pip.conf", "[global]\nkeyring-provider = import\n")
+    assert config(home).keyring
+    assert not config(home, PIP_KEYRING_PROVIDER="auto").keyring
+
+
+def test_certificates_are_found_where_pip_finds_them(home: Path) -> None:
+    assert config(home, REQUESTS_CA_BUNDLE="/ca/requests").cert == Path("/ca/requests")
+    assert config(home, REQUESTS_CA_BUNDLE="/ca/requests", PIP_CERT="/ca/pip").cert == Path("/ca/pip")
+    assert config(home, REQUESTS_CA_BUNDLE="/ca/requests", SSL_CERT_FILE="/ca/ssl").cert is None

@@ -1,0 +1,40 @@
+"""Where a lock is, and what stands in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.variant import lock_file, variant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from builder.lock.declared import Declared
+    from builder.models import AppSpec, Architecture, Lock
+
+FORMAT = 2
+"""Version of `[tool.builder]`. A reader refuses what is newer than itself."""
+
+
+@dataclass(frozen=True)
+class LockFile:
+    """A lock as it stands in its file.
+
+    Attributes:
+        lock: the pins.
+        declared: what they were chosen for.
+    """
+
+    lock: Lock
+    declared: Declared
+
+
+def lock_path(spec: AppSpec, architecture: Architecture | None = None) -> Path:
+    """Where an app's lock is. The name is one that PEP 751 allows.
+
+    Args:
+        spec: the app.
+        architecture: the target's; None for what its machines have.
+    """
+    return lock_file(spec.root, variant(spec.name, spec.machine_types, architecture))

@@ -1,0 +1,57 @@
+"""The source of a local project: what of its folder is copied for a build."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from builder.local.credential_files import credential_warning
+from builder.local.rules import NEVER, Rules
+from builder.local.tree import Part, Tree
+from builder.local.walk import walk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What builds and tools have left there, even if the project has no .gitignore. Names that a package may have as well
+# (build, dist) are not among them.
+_LEFT_BEHIND = r"|.*\.pyc|.*\.egg-info|\.venv|venv|node_modules|\.DS_Store"
+_RULES = Rules(never=re.compile(NEVER + _LEFT_BEHIND, re.DOTALL))
+
+
+def stage_project(folder: Path, target: Path) -> tuple[str, ...]:
+    """Copy a local project's source.
+
+    Left out are what `.gitignore` files name, up to the root of the project's repository; what git, Python and this
+    program have made; and what looks like a credential. Executable bits are kept, symbolic links as `Tree.of` has it.
+
+    Args:
+        folder: the project's.
+        target: where the copy goes: an empty folder, or none yet.
+
+    Returns:
+        warnings about what was left out.
+
+    Raises:
+        DeclarationError: a link leads nowhere or out of the project, or something is not a file.
+        OSError: something cannot be read.
+    """
+    tree = _tree(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    tree.copy_to(target)
+    return (f"{folder}: {credential_warning(tree.credentials)}",) if tree.credentials else ()
+
+
+def project_digest(folder: Path) -> str:
+    """A sha256 in hex over all that `stage_project` would copy; it raises the same."""
+    return _tree(folder).digest()
+
+
+def _tree(folder: Path) -> Tree:
+    root = folder.resolve()
+    where = f"the local project {folder}"
+    found = walk(root, "", _RULES.around(root, root), where=where)
+    return Tree.of(
+        [Part(where, root, found)],
+        linked_folder_hint="Take the link out, or do not let git ignore the folder.",
+    )

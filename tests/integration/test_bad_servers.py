@@ -1,0 +1,163 @@
+"""Servers that fail, in each way that servers do: what is tried again, what is said, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+NAME = "badwheel"
+
+
+@pytest.fixture(scope="module")
+def published(servers):
+    return servers.publish(NAME)
+
+
+@pytest.fixture
+def env(servers, project):
+    return {**servers.environment, "UV_CACHE_DIR": str(project.folder.parent / "uv")}
+
+
+def failing(project, requirements, env, *, command="lock", code=4):
+    """Run a command that fails, and return its message and its hint."""
+    if requirements:
+        project.app(requirements)
+    done = project.run(command, "app.py", env=env, check=False)
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err
+    message, _, hint = done.err.partition("hint: ")
+    assert hint, done.err
+    return message, hint
+
+
+# What is wrong with an index's pages; what the message says; what the hint says.
+PAGES = [
+    ("status-401", "401 Unauthorized", "may need credentials"),
+    ("status-403", "403 Forbidden", "may need credentials"),
+    ("status-404", "was not found in the package registry", "Check the name"),
+    ("status-500", "answered 500 Internal Server Error (3 attempts)", "The server has a problem"),
+    ("status-503", "answered 503 Service Unavailable (3 attempts)", "The server has a problem"),
+    ("half", "the connection to https://127.0.0.1", "Check the network"),
+    ("loop", "is not what it should be", "redirect that leads nowhere"),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "said", "hint"), PAGES, ids=[page[0] for page in PAGES])
+def test_a_failing_index_is_named_with_the_requirement_and_what_to_do(
+    project, servers, published, env, behaviour, said, hint
+):
+    url = servers.odd(behaviour).url
+    retries = {"UV_HTTP_RETRIES": "2" if behaviour.startswith("status-5") else "0"}
+    message, advice = failing(project, [["--index-url", url, NAME], ["--no-index", NAME]], env | retries)
+    assert message.startswith("error: step 1 of 2: ")
+    assert NAME in message
+    assert said in message
+    assert hint in advice
+
+
+FILES = [
+    ("status-401", "answered 401 Unauthorized", "may need credentials"),
+    ("status-403", "answered 403 Forbidden", "may need credentials"),
+    ("status-404", "answered 404 Not Found", "Check the URL"),
+    ("status-410", "answered 410 Gone", "Check the URL"),
+    ("status-500", "answered 500 Internal Server Error", "The server has a problem"),
+    ("half", "the connection to https://127.0.0.1", "Check the network"),
+    ("loop", "is not what it should be", "redirect that leads nowhere"),
+    ("page", "is not what it should be", "a page to log in at"),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "said", "hint"), FILES, ids=[file[0] for file in FILES])
+def test_a_wheel_that_cannot_be_had_is_named_with_its_requirement(
+    project, servers, published, env, behaviour, said, hint
+):
+    url = servers.odd(behaviour).file(published)
+    message, advice = failing(project, [f"{NAME} @ {url}"], env)
+    assert re.match(r"error: app\.py:\d+: App\.requirements\[0\]: ", message)
+    assert url in message
+    assert said in message
+    assert hint in advice
+
+
+def test_a_server_that_nobody_answers_at_is_named(project, published, env):
+    message, hint = failing(project, [f"{NAME} @ https://127.0.0.1:1/{published}"], env)
+    assert "App.requirements[0]" in message
+    assert "https://127.0.0.1:1/badwheel-1.0-py3-none-any.whl cannot be reached: " in message
+    assert "Check the network" in hint
+    message, hint = failing(project, ["--index-url", "https://nowhere.invalid/simple", NAME], env)
+    assert "https://nowhere.invalid/simple/badwheel/ cannot be reached: its host is not known" in message
+    assert "Check the network" in hint
+
+
+def test_a_certificate_that_nobody_vouches_for_is_named(project, servers, published, env):
+    env["SSL_CERT_FILE"] = "/etc/ssl/certs/ca-certificates.crt"
+    message, hint = failing(project, ["--index-url", servers.open.url, NAME], env)
+    assert "the certificate of https://127.0.0.1" in message
+    assert "is not trusted" in message
+    assert "SSL_CERT_FILE" in hint
+
+
+# How a file behaves, seen by our own download; how often it is asked for.
+ATTEMPTS = [
+    ("500-once", ["answered 500 Internal Server Error; attempt 2 of 4 in 0.5 s"]),
+    ("503-twice", ["answered 503 Service Unavailable; attempt 2 of 4 in 1 s", "attempt 3 of 4 in 1 s"]),
+    ("half-once", ["was lost after", "attempt 2 of 4 in 0.5 s"]),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "told"), ATTEMPTS, ids=[attempt[0] for attempt in ATTEMPTS])
+def test_what_passes_is_tried_again_and_that_is_shown(project, servers, published, env, behaviour, told):
+    place = servers.odd(f"{behaviour}-files")
+    locked(project, servers, published, env, place)
+    done = project.run("build", "app.py", env=env)
+    for words in told:
+        assert words in done.err
+    assert "note: " in done.err
+
+
+def locked(project, servers, published, env, place):
+    """A lock of a wheel that is then only at another place, where its bytes are not Nix's to fetch."""
+    name = f"bad{abs(hash(place.root)) % 10**8}"
+    wheel = servers.publish(name)
+    project.app(["--extra-index-url", servers.open.url, name])
+    project.run("lock", "app.py", env=env)
+    lock = project.folder / "pylock.app.toml"
+    lock.write_text(lock.read_text().replace(servers.open.file(wheel), place.file(wheel)))
+    return wheel
+
+
+def test_attempts_end(project, servers, published, env):
+    wheel = locked(project, servers, published, env, servers.odd("status-503-files"))
+    message, hint = failing(project, None, env, command="build")
+    assert message.count("; attempt ") == 3
+    assert "answered 503 Service Unavailable (4 attempts)" in message
+    assert f"{wheel} with sha256 {servers.sha256(wheel)}" in message
+    assert "of that hash from anywhere will do" in hint
+
+
+FINAL = [
+    ("status-403", "answered 403 Forbidden"),
+    ("status-404", "answered 404 Not Found"),
+    ("wrong", "hash mismatch"),
+    ("loop", "redirects more than 10 times"),
+    ("downgrade", "without encryption"),
+    ("page", "answered with a web page"),
+    ("half", "was lost after"),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "said"), FINAL, ids=[final[0] for final in FINAL])
+def test_a_locked_file_that_cannot_be_had_is_named_with_what_to_do(
+    project, servers, published, env, behaviour, said
+):
+    wheel = locked(project, servers, published, env, servers.odd(f"{behaviour}-files"))
+    message, _ = failing(project, None, env, command="build")
+    assert said in message
+    assert wheel in message
+
+
+def test_a_slow_server_is_waited_for(project, servers, published, env):
+    wheel = servers.publish("slowwheel")
+    project.app([servers.odd("slow-files").file(wheel)])
+    project.build(env=env)
