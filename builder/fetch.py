@@ -52,9 +52,14 @@ class FetchError(ResolveError):
         super().__init__(message, hint=hint)
         self.status = status
 
-    def at(self, place: str) -> FetchError:
-        """The same error, its message begun with a place: the requirement and the step that the file is for."""
-        return FetchError(f"{place}: {self}", hint=self.hint, status=self.status)
+
+@contextmanager
+def fetching_for(place: str) -> Iterator[None]:
+    """Let the message of each FetchError in the block begin with what the file is for: the step, the requirement."""
+    try:
+        yield
+    except FetchError as error:
+        raise FetchError(f"{place}: {error}", hint=error.hint, status=error.status) from error
 
 
 class _PassingError(Exception):

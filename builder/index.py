@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from builder.credentials import Credentials
 from builder.errors import DeclarationError, NowhereError
-from builder.fetch import FetchError, Session, download, public_url
+from builder.fetch import FetchError, Session, download, fetching_for, public_url
 from builder.local_index import local_path
 from builder.machine_config import machine_config, without_name
 from builder.requirements import Requirements, Step, declared_url
@@ -159,15 +159,24 @@ class Finder:
         """Fetch a file from where `locate` found it. Raises FetchError; see `builder.fetch.download`."""
         url = source.private_url or source.url
         assert url is not None
-        return download(
-            url,
-            sha256=file.sha256,
-            size=file.size,
-            folder=folder,
-            session=self.session,
-            progress=progress,
-            filename=file.filename,
-        )
+        with fetching_for(self._asked_by(file)):
+            return download(
+                url,
+                sha256=file.sha256,
+                size=file.size,
+                folder=folder,
+                session=self.session,
+                progress=progress,
+                filename=file.filename,
+            )
+
+    def _asked_by(self, file: PinnedFile) -> str:
+        """The requirement that names a file's package, or else the package, as a dependency."""
+        for step in self.requirements.steps:
+            for requirement in step.requirements:
+                if requirement.name == file.name:
+                    return f"{requirement.where}: {requirement.shown}"
+        return f"{file.name} {file.version}"
 
     def _option_steps(self) -> Iterator[Step]:
         for step in self.requirements.steps:

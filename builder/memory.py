@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +42,21 @@ def _tool() -> list[tuple[str, int, int]]:
     return found
 
 
+def _required(fields: Mapping[str, Any]) -> dict[str, str | None]:
+    """The files and local projects that the requirements refer to, as they are now."""
+    words = [word for step in fields.get("requirements", ()) for word in step]
+    # Whatever is a path begins with one of these, or is the value of an option: most apps have none.
+    if not any(word.startswith(("-", ".", "/", "~")) or "/" in word or "file:" in word for word in words):
+        return {}
+    from builder.project_tree import project_digest
+    from builder.requirement_files import read_files
+
+    files, projects = read_files(fields["requirements"], fields["requirements_context_dir"])
+    return {str(path): _digest(path) for path in files} | {
+        str(path): project_digest(path) for path in projects
+    }
+
+
 def key(fields: Mapping[str, Any], lock: Path, options: Iterable[object]) -> str:
     """The hash that an image is remembered by.
 
@@ -57,7 +71,8 @@ def key(fields: Mapping[str, Any], lock: Path, options: Iterable[object]) -> str
     root = fields["root"]
     shipped = code.gather(code.Shipped.of(fields)).tree.digest()
     settings = _digest(root / "pyproject.toml")
-    everything = [fields, list(options), _digest(lock), settings, shipped, _tool(), store.STORE]
+    required = _required(fields)
+    everything = [fields, list(options), _digest(lock), settings, shipped, required, _tool(), store.STORE]
     return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
 
 

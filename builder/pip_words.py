@@ -229,7 +229,23 @@ def is_archive(filename: str) -> bool:
 
 def is_project(folder: Path) -> bool:
     """Whether a folder holds a Python project (PEP 517, "Source trees")."""
-    return any((folder / name).is_file() for name in ("pyproject.toml", "setup.py"))
+    return any(is_file(folder / name) for name in ("pyproject.toml", "setup.py"))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a path that no file can have, or that may not be looked at, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """The same for a folder."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def find_path(text: str, folders: Sequence[Path]) -> Path:
@@ -244,8 +260,12 @@ def find_path(text: str, folders: Sequence[Path]) -> Path:
         the first that is a file or a Python project; where none is, the first that exists, or else the first.
     """
     paths = [folder / _expanded(text) for folder in folders]
-    fitting = [path for path in paths if path.is_file() or is_project(path)]
-    return [*fitting, *(path for path in paths if path.exists()), *paths][0].resolve()
+    fitting = [path for path in paths if is_file(path) or is_project(path)]
+    found = [*fitting, *filter(is_folder, paths), *paths][0]
+    try:
+        return found.resolve()
+    except (OSError, RuntimeError, ValueError):  # links in a circle, a null byte
+        return found
 
 
 def _expanded(text: str) -> Path:
@@ -253,7 +273,7 @@ def _expanded(text: str) -> Path:
 
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # there is no such user, or no home
+    except (RuntimeError, ValueError):  # there is no such user, or no home
         return Path(text)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from builder.errors import DeclarationError
-from builder.pip_words import direct, file_words, find_path, is_project, list_words
+from builder.pip_words import direct, file_words, find_path, is_file, is_project, list_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,14 +63,14 @@ class _Reader:
         )
         if word.option in ("--requirement", "--constraint"):
             path = find_path(local_part(text), folders[:1])
-            if path.is_file() and path not in self.files:
+            if is_file(path) and path not in self.files:
                 self.files[path] = None
                 self.read(file_words(path.read_bytes(), ""), (path.parent, self.folder))
         elif word.option in (None, "--editable"):
             found = direct(text)
             if found is not None and (found.is_path or found.target.startswith("file:")):
                 path = find_path(local_part(found.target), folders)
-                if path.is_file():
+                if is_file(path):
                     self.files[path] = None
                 elif is_project(path):
                     self.projects[path] = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from builder.credentials import origin
 from builder.errors import ResolveError
 from builder.explain import ConflictError, choose
-from builder.fetch import Session, hash_of
+from builder.fetch import Session, fetching_for, hash_of
 from builder.hashes import check_hashes, has_hash
 from builder.local_index import Link
 from builder.machine_config import machine_config
@@ -112,6 +112,8 @@ class _Solver:
         self.made: dict[str, Made] = {}
         self.files: dict[str, str] = {}
         self.notes: list[str] = []
+        # What an error begins with: the step that is solved now.
+        self.place = ""
 
     def versions(self) -> dict[str, str]:
         """The version that is chosen of each package so far."""
@@ -147,6 +149,7 @@ class _Solver:
         if not wanted:
             return
         question = self.question
+        self.place = place
         self.report(f"{place}Choosing versions for {len(wanted)} requirements, {question.target}")
         indexes = Indexes.of(step, question.settings, self.machine)
         self._note_strategy(indexes)
@@ -255,7 +258,8 @@ class _Solver:
         sha256, size = file.sha256, file.size
         if sha256 is None:
             self.report(f"Fetching {file.filename}, whose index gives no sha256")
-            sha256, size = hash_of(file.url, session)
+            with fetching_for(f"{self.place}{candidate.name} {candidate.version}"):
+                sha256, size = hash_of(file.url, session)
         url = strip_url(file.url, self.question.requirements.secrets)
         if kept is not None and (kept.filename, kept.sha256) == (file.filename, sha256):
             # The same file: its URL is a hint, and a lock should not change with whose index answered.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from builder import git, nix
-from builder.fetch import download
+from builder.fetch import download, fetching_for
 from builder.files import scratch_folder
 from builder.models import PinnedFile, Source
 from builder.redact import strip_url
@@ -109,7 +109,7 @@ class SourceFetcher:
         there = _in_store(name, source)
         if there is None:
             self._display.stage(f"Fetching {source.filename}")
-            with scratch_folder() as scratch:
+            with scratch_folder() as scratch, fetching_for(where):
                 path = download(
                     url,
                     sha256=source.sha256,

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 from builder import nix, store
 from builder.debian import extract_busybox, fetch_deb, find_mirrors
 from builder.debian import redact as without_credentials
+from builder.errors import NowhereError
+from builder.fetch import FetchError
 from builder.files import scratch_folder
 from builder.nix import build_machine
 from builder.settings import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from builder.index import Finder
+    from builder.index import Source as Place
     from builder.models import AppSpec, Architecture, Base, Deb, Lock, PinnedFile
     from builder.progress import Display
     from builder.settings import Settings
@@ -122,21 +125,44 @@ def supply_files(
     finder = find()
     urls = {}
     local = []
-    for sha256, source in finder.locate(missing, gone).items():
-        file = missing[sha256]
-        if source.path:
-            local.append(package_file(file, source.path))
-        elif source.url:
-            if source.url != file.url:
-                urls[sha256] = source.url
-        else:
-            display.stage(f"Fetching {file.filename}")
-            with scratch_folder() as scratch:
-                nix.add([package_file(file, finder.download(file, source, scratch))])
+    refused: dict[str, FetchError] = {}
+    places = finder.locate(missing, gone)
+    while places:
+        failed = []
+        for sha256, source in places.items():
+            file = missing[sha256]
+            if source.path:
+                local.append(package_file(file, source.path))
+            elif source.url:
+                if source.url != file.url:
+                    urls[sha256] = source.url
+            else:
+                display.stage(f"Fetching {file.filename}")
+                try:
+                    with scratch_folder() as scratch:
+                        nix.add([package_file(file, finder.download(file, source, scratch))])
+                except FetchError as error:
+                    if sha256 in refused:
+                        raise
+                    refused[sha256] = error
+                    failed.append(sha256)
+        places = _elsewhere(finder, failed, gone, refused)
     if local:
         display.stage(f"Copying {len(local)} local files to the store")
         nix.add(local)
     return urls
+
+
+def _elsewhere(
+    finder: Finder, wanted: Collection[str], gone: Collection[str], refused: Mapping[str, FetchError]
+) -> dict[str, Place]:
+    """Other places of files that could not be had where they were looked for. Raises what was said there if none."""
+    if not wanted:
+        return {}
+    try:
+        return finder.locate(wanted, {*gone, *wanted})
+    except NowhereError:
+        raise next(refused[sha256] for sha256 in wanted) from None
 
 
 def supply(

@@ -24,6 +24,7 @@ class Failure:
         hint: what to do, or "".
         passing: whether another attempt may not meet it.
         no_such: whether the server is fine and does not have, or does not give, the object or ref.
+        understood: whether this is known at all, and not just repeated.
         asking: the URL of the server that asks for credentials, where none were given to it.
     """
 
@@ -31,6 +32,7 @@ class Failure:
     hint: str = ""
     passing: bool = False
     no_such: bool = False
+    understood: bool = True
     asking: str = ""
 
 
@@ -166,4 +168,4 @@ def failure(said: str, secrets: tuple[str, ...]) -> Failure:
             )
     lines = [line.strip() for line in redact(said, secrets).splitlines() if line.strip()]
     telling = [line for line in lines if re.match(r"fatal:|error:|remote:", line)] or lines
-    return Failure("failed: " + ("; ".join(telling[:4]) or "git said nothing"))
+    return Failure("failed: " + ("; ".join(telling[:4]) or "git said nothing"), understood=False)

@@ -90,6 +90,7 @@ class Mirror:
 
         Raises:
             ResolveError: the repository cannot be reached, or has no such commit.
+            MachineError: the disk is full.
         """
         pinned = _pinned(revision, commit)
         try:
@@ -97,7 +98,7 @@ class Mirror:
                 remote.report(f"Fetching {remote.shown}")
                 if pinned:
                     return self._by_hash(remote, pinned, revision)
-                return self._by_name(remote, revision)
+                return self._by_name(remote, revision, where)
         except RemoteError as error:
             raise ResolveError(
                 f"{where}: the git repository {remote.shown} {error.why.message}", hint=error.why.hint
@@ -123,23 +124,21 @@ class Mirror:
         if there:
             return there
         self._make(wanted)
-        with contextlib.suppress(RemoteError):
+        try:
             remote.fetch(self.path, f"+{wanted}:{_own_ref(wanted)}", _TAGS)
-        found = self.commit(wanted)
-        if found:
-            return found
-        # Not every server gives a commit that no branch or tag is at.
-        special = [f"+{revision}:{_own_ref(revision)}"] if revision and revision.startswith("refs/") else []
-        remote.fetch(self.path, *_ALL)
-        with contextlib.suppress(RemoteError):
-            if special:
-                remote.fetch(self.path, *special)
+        except RemoteError as error:
+            if error.why.understood and not error.why.no_such:
+                raise
+            # Not every server gives a commit that no branch or tag is at.
+            remote.fetch(self.path, *_ALL)
+            if revision and revision.startswith("refs/") and not self.commit(wanted):
+                self._fetched(remote, revision, {})
         found = self.commit(wanted)
         if not found:
             raise _NotThereError
         return found
 
-    def _by_name(self, remote: Remote, revision: str | None) -> str:
+    def _by_name(self, remote: Remote, revision: str | None, where: str) -> str:
         if revision is None or revision == "HEAD":
             return self._fetched(remote, "HEAD", remote.refs())
         if _NO_REF.search(revision):
@@ -154,7 +153,7 @@ class Mirror:
         if _SHORT_HASH.fullmatch(revision) and refs:
             self._make(next(iter(refs.values())))
             remote.fetch(self.path, *_ALL)
-            found = self._by_short_hash(revision, remote)
+            found = self._by_short_hash(revision, remote, where)
             if found:
                 return found
         raise _NotThereError(_short_names(refs))
@@ -172,12 +171,13 @@ class Mirror:
             raise _NotThereError(_short_names(refs))
         return found
 
-    def _by_short_hash(self, revision: str, remote: Remote) -> str | None:
+    def _by_short_hash(self, revision: str, remote: Remote, where: str) -> str | None:
         candidates = self.read("rev-parse", f"--disambiguate={revision}").split()
         found = sorted({commit for name in candidates if (commit := self.commit(name))})
         if len(found) > 1:
             raise ResolveError(
-                f"the short hash {revision} stands for several commits of {remote.shown}: {', '.join(found[:5])}",
+                f"{where}: the short hash {revision} stands for several commits of {remote.shown}: "
+                f"{', '.join(found[:5])}",
                 hint="Write more of the hash.",
             )
         return found[0] if found else None

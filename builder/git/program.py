@@ -7,12 +7,13 @@ copies has none at all, so that no setting of this machine can change a file.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process
-from builder.errors import ToolError
+from builder.errors import ToolError, disk_full
 
 if TYPE_CHECKING:
     import subprocess
@@ -37,6 +38,9 @@ _FILES = {
     "core.precomposeUnicode": "false",
     "core.symlinks": "true",
 }
+
+# What the server says of its own disk begins with "remote:".
+_DISK_FULL = re.compile(r"(?m)^(?!remote:).*(?:No space left on device|Disk quota exceeded)")
 
 
 class LocalError(Exception):
@@ -126,9 +130,13 @@ def run(
 
     Raises:
         ToolError: it cannot be started.
+        MachineError: the disk is full.
     """
     try:
         # Not in the user's folder, whose own repository would have a say.
-        return process.run(words, given=given, env=environment, cwd=cwd or Path("/"))
+        done = process.run(words, given=given, env=environment, cwd=cwd or Path("/"))
     except OSError as error:
         raise ToolError(f"git cannot be started: {error.strerror}") from error
+    if done.returncode and _DISK_FULL.search(done.stderr):
+        raise disk_full()
+    return done

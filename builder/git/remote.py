@@ -12,7 +12,7 @@ import os
 import shlex
 import ssl
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -23,7 +23,7 @@ from builder.files import scratch_folder
 from builder.git.failures import REJECTED, Failure, failure
 from builder.git.program import executable, reaching_environment, run
 from builder.git.urls import is_web, plain, scheme
-from builder.redact import redact, url_secrets, userinfo, without_userinfo
+from builder.redact import redact, url_secrets, without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -111,11 +111,12 @@ class Remote:
             if done.returncode == 0:
                 return done.stdout
             why = self._why(done.stderr)
-            if not why.passing or attempt == _ATTEMPTS:
-                break
-            self.report(f"{self.shown} {why.message}; trying again ({attempt + 1} of {_ATTEMPTS})")
-            time.sleep(_WAIT * 2 ** (attempt - 1))
-        raise RemoteError(why)
+            if not why.passing:
+                raise RemoteError(why)
+            if attempt < _ATTEMPTS:
+                self.report(f"{self.shown} {why.message}; trying again ({attempt + 1} of {_ATTEMPTS})")
+                time.sleep(_WAIT * 2 ** (attempt - 1))
+        raise RemoteError(replace(why, message=f"{why.message} ({_ATTEMPTS} attempts)"))
 
     def _why(self, said: str) -> Failure:
         why = failure(said, self.secrets)
@@ -235,8 +236,7 @@ def _login(
         raise ResolveError(
             f"the user or the password for {plain(url)} holds a line break or another control character"
         )
-    own = userinfo(url)
-    if found[1] or own is None or own[0] != found[0]:
+    if found[1]:
         return found
     return found[0], _kept_password(plain(url), found[0], secrets) or ""
 

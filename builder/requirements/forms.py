@@ -21,7 +21,7 @@ from packaging.utils import (
 )
 
 from builder.errors import DeclarationError
-from builder.pip_words import SCHEME, direct, find_path, is_archive
+from builder.pip_words import SCHEME, direct, find_path, is_archive, is_file, is_folder
 from builder.requirement_files import local_part
 from builder.requirements.local import read_project
 from builder.requirements.model import ArchiveSource, Requirement
@@ -156,12 +156,12 @@ class _Direct:
             raise self._error("is a file or a folder, which only the app's own requirements may name")
         path = find_path(text, self.place.folders)
         self.shown = self._shown_path(path)
-        if path.is_dir():
+        if is_folder(path):
             if said.hashes:
                 raise self._error("has a hash, and a folder none", "Leave the hash out.")
             folder = path / said.subdirectory if said.subdirectory else path
             return self._built(read_project(folder, self.shown, self.where), said)
-        if not path.exists():
+        if not is_file(path):
             raise self._error(
                 f"does not exist: there is no {path}",
                 f"Paths are relative to {self.place.folders[0]}."

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from builder.errors import DeclarationError
 from builder.machine_config import as_url
-from builder.pip_words import SCHEME, find_path
+from builder.pip_words import SCHEME, find_path, is_folder
 from builder.requirements.forms import shown_path
 from builder.requirements.urls import split_url
 from builder.settings import IndexStrategy
@@ -77,7 +77,7 @@ def _location(value: str, shown: str, word: Word, place: Place) -> tuple[str, st
         split_url(value, shown, word.where)
         return (as_url(value, place.base) if word.option == "--find-links" else value), shown
     path = find_path(value, place.folders)
-    if not path.is_dir():
+    if not is_folder(path):
         raise DeclarationError(
             f"{word.where}: {word.option} names {shown!r}, which is neither a URL nor a folder in {place.folders[0]}",
             hint="Write https://host/path, or the path of a folder.",

@@ -152,9 +152,10 @@ class _StepReader:
             )
         try:
             content = path.read_bytes()
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise DeclarationError(
-                f"{word.where}: {word.option} names {shown!r}, and {path} cannot be read: {error.strerror}",
+                f"{word.where}: {word.option} names {shown!r}, and {path} cannot be read: {reason}",
                 hint=f"Paths are relative to {place.folders[0]}.",
             ) from error
         name = shown if place.folders[0] == self.base else shown_path(path, self.base).removeprefix("./")

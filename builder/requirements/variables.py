@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _REFERENCE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _CREDENTIAL_NAME = re.compile(r"TOKEN|KEY|SECRET|PASS|PWD|AUTH|CRED|SIG|PAT(?:_|$)")
 _LONG_VALUE = 20
-_LOGIN = re.compile(r"(?:(?<=^)|(?<=[\s@+'\"]))[^\s/@:'\"]+:[^\s/@:]+@(?=\S)")
+_LOGIN = re.compile(r"(?:^|(?<=[\s@+'\"])|(?<=[^/]/))[^\s/@:'\"]+:[^\s/@:]+@(?=\S)")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 # What tells apart the images that are built from a URL, and is no place for a credential: a git revision, and
 # the fragment.

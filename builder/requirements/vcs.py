@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlunsplit
 
 from builder.errors import DeclarationError
+from builder.redact import MASK
 from builder.requirements.model import GitSource
 from builder.requirements.urls import split_url
 
@@ -17,7 +18,7 @@ _TRANSPORTS = ("https", "http", "ssh", "file")
 _FORM = "git+https://host/org/repo.git@REVISION"
 # user@host:path, with or without what people put before it. A port is no path.
 _SCP_LIKE = re.compile(
-    r"(?:git\+)?(?:ssh://)?(?P<user>[^\s/@:]+)@(?P<host>[A-Za-z0-9][\w.-]*):(?!\d+(?:/|$))/*(?P<path>[^\s/][^\s]*)"
+    r"(?:git\+)?(?:ssh://)?(?P<user>[^\s/@:]+)@(?P<host>[A-Za-z0-9][\w.-]*):(?!\d+(?:/|$))/*(?P<path>[^\s/@]+(?:/\S*|(?<=\.git)@\S*)?)"
 )
 # What git allows in the name of a ref (git-check-ref-format) and nobody writes is left out.
 _REVISION = re.compile(r"[\w][\w./+#=,@-]*")
@@ -48,9 +49,9 @@ def read_git(target: str, subdirectory: str | None, shown: str, where: str) -> G
     """
     if scp := _SCP_LIKE.fullmatch(target):
         # Only this account is certain to be no token.
-        user = scp["user"] if scp["user"] == "git" else "USER"
+        user = scp["user"] if scp["user"] == "git" else MASK
         raise DeclarationError(
-            f"{where}: {shown!r} is no URL",
+            f"{where}: {shown.replace(scp['user'] + '@', user + '@')!r} is no URL",
             hint=f"Write git+ssh://{user}@{scp['host']}/{scp['path']}",
         )
     if re.match(r"(?:hg|svn|bzr)\+", target):

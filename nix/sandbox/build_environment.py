@@ -95,10 +95,18 @@ def _install(path: Path, filename: str, folder: Path, python_version: str, root:
         wheel = Wheel(file.fileno(), filename, python_version, root, _MAX_UNPACKED)
         wrappers = wheel.wrappers()
         wheel.drop(set(wrappers))
+        written = {}
         for placed in wheel.files:
             content = wheel.read(placed.entry)
-            _write(folder / placed.path, wheel.script(content) if placed.is_script else content, placed.mode)
-        for name, content in {**wrappers, **wheel.metadata_files(None, requested=False)}.items():
+            if placed.is_script:
+                written[placed.path] = wheel.script(content)
+            _write(folder / placed.path, written.get(placed.path, content), placed.mode)
+        added = {**wrappers, **wheel.metadata_files(None, requested=False)}
+        # Some projects find their own files by it (importlib.metadata.files).
+        added[f"{wheel.site_packages}/{wheel.dist_info}/RECORD"] = wheel.installed_record(
+            {**written, **added}
+        )
+        for name, content in added.items():
             _write(folder / name, content, 0o755 if name in wrappers else 0o644)
 
 

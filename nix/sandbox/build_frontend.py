@@ -43,7 +43,7 @@ def main() -> None:
     """Run a step."""
     step, folder, out = sys.argv[1:]
     # What the module makes itself on first use; it goes on to the next name where there is such a file.
-    tempfile._name_sequence = _Counted()  # type: ignore[attr-defined]  # noqa: SLF001
+    tempfile._name_sequence = _Counted()  # type: ignore[attr-defined]
     os.chdir(folder)
     # This script's folder is no place for a project to import from (PEP 517, "Build environment").
     sys.path[:] = sys.path[1:]

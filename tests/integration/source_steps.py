@@ -58,9 +58,7 @@ def _resolve(requirements: Sequence[str], *words: str) -> list[dict]:
     """The packages that uv chooses, as pylock.toml has them; nothing of them is run."""
     command = [UV, "pip", "compile", "-", "--format", "pylock.toml", "--quiet", "--no-header"]
     command += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36", *words]
-    done = subprocess.run(
-        command, input="\n".join(requirements), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, input="\n".join(requirements), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return tomli.loads(done.stdout)["packages"]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
 
 NAME = "badwheel"
+_NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -118,19 +120,29 @@ def test_what_passes_is_tried_again_and_that_is_shown(project, servers, publishe
 
 def locked(project, servers, published, env, place):
     """A lock of a wheel that is then only at another place, where its bytes are not Nix's to fetch."""
-    name = f"bad{abs(hash(place.root)) % 10**8}"
+    name = f"badwheel{next(_NUMBERS)}"
     wheel = servers.publish(name)
-    project.app(["--extra-index-url", servers.open.url, name])
+    project.app([name])
     project.run("lock", "app.py", env=env)
     lock = project.folder / "pylock.app.toml"
     lock.write_text(lock.read_text().replace(servers.open.file(wheel), place.file(wheel)))
+    env["UV_DEFAULT_INDEX"] = servers.odd("status-404").url
     return wheel
+
+
+def test_a_file_that_is_gone_is_found_on_an_index(project, servers, published, env):
+    wheel = locked(project, servers, published, env, servers.odd("status-404-files"))
+    env["UV_DEFAULT_INDEX"] = servers.basic.with_login(servers.basic.plain)
+    before = len(servers.state.asked)
+    project.run("build", "app.py", env=env)
+    assert any(wheel in asked.path for asked in servers.state.asked[before:])
 
 
 def test_attempts_end(project, servers, published, env):
     wheel = locked(project, servers, published, env, servers.odd("status-503-files"))
     message, hint = failing(project, None, env, command="build")
     assert message.count("; attempt ") == 3
+    assert "error: app.py:5: App.requirements[0]: badwheel" in message
     assert "answered 503 Service Unavailable (4 attempts)" in message
     assert f"{wheel} with sha256 {servers.sha256(wheel)}" in message
     assert "of that hash from anywhere will do" in hint
@@ -153,6 +165,7 @@ def test_a_locked_file_that_cannot_be_had_is_named_with_what_to_do(
 ):
     wheel = locked(project, servers, published, env, servers.odd(f"{behaviour}-files"))
     message, _ = failing(project, None, env, command="build")
+    assert re.match(r"error: app\.py:\d+: App\.requirements\[0\]: badwheel", message)
     assert said in message
     assert wheel in message
 

@@ -322,6 +322,7 @@ def test_an_expired_url_says_so_and_which_file_is_wanted(project, servers):
     env = {**servers.environment, "UV_CACHE_DIR": str(project.folder.parent / "uv")}
     project.run("lock", "app.py", env=env)
     time.sleep(2.5)
+    env["UV_DEFAULT_INDEX"] = servers.odd("status-404").url
     done = project.run("build", "app.py", env=env, check=False)
     assert done.code == 4
     assert "the signed URL has expired" in done.err

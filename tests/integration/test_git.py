@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import subprocess
 import tempfile
@@ -205,6 +206,21 @@ class TestRevisions:
             url, revision="refs/pull/9/head"
         )
 
+    def test_a_short_hash_of_several_commits(self, fetch, git_server):
+        repository = git_server.repository(f"many-{time.monotonic_ns()}")
+        parent = repository.commit({"a": "1"})
+        tree, short = run_git(repository.work, "write-tree"), {}
+        for number in range(2000):
+            commit = run_git(repository.bare, "commit-tree", "-p", parent, "-m", str(number), tree)
+            if commit[:4] in short:
+                break
+            short[commit[:4]] = commit
+        for name, one in (("one", short[commit[:4]]), ("two", commit)):
+            run_git(repository.bare, "update-ref", f"refs/heads/{name}", one)
+        text = fetch.failing(git_server.url(repository), revision=commit[:4])
+        assert f"{commit[:4]} stands for several commits" in text
+        assert commit in text
+
     def test_an_empty_repository(self, fetch, git_server):
         empty = git_server.repository(f"empty-{time.monotonic_ns()}")
         assert "has no default branch" in fetch.failing(git_server.url(empty))
@@ -259,6 +275,22 @@ class TestCache:
         with ThreadPoolExecutor(len(revisions)) as pool:
             found = list(pool.map(lambda name: fetch(git_server.url(repository), revision=name), revisions))
         assert [one.commit for one in found] == [head(repository, name or "main") for name in revisions]
+
+    def test_one_waits_for_another_that_fetches_into_the_same_copy(self, fetch, git_server, repository):
+        fetch(git_server.url(repository))
+        mirror = mirror_of(fetch)
+        commit = repository.commit({"d.txt": "four\n"})
+        with mirror.with_name(f"{mirror.name}.lock").open("w") as file, ThreadPoolExecutor(1) as pool:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            before = len(git_server.asked())
+            second = pool.submit(fetch, git_server.url(repository))
+            deadline = time.monotonic() + 30
+            while not fetch.reports[-1].startswith("Waiting for another process"):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert len(git_server.asked()) == before
+            fcntl.flock(file, fcntl.LOCK_UN)
+            assert second.result().commit == commit
 
     def test_what_a_killed_process_left_behind_does_not_matter(self, fetch, git_server, repository):
         fetch(git_server.url(repository))
@@ -429,13 +461,13 @@ class TestCredentials:
     def test_a_bearer_token_does_not_follow_a_redirect(self, fetch, git_server, repository):
         text = fetch.failing(git_server.url(repository, "moved-bearer"), credentials=self.bearer(git_server))
         assert "redirects elsewhere" in text
-        assert not self.given(git_server, git_server.other)
+        assert not self.given(git_server, repository)
 
     @pytest.mark.parametrize("login", [{"user": TOKEN}, {"user": SOME_USER, "password": TOKEN}])
     @pytest.mark.parametrize("place", ["trap", "moved-private"])
     def test_a_token_does_not_follow_a_redirect(self, fetch, git_server, repository, place, login):
         fetch.failing(git_server.url(repository, place, **login))
-        assert not self.given(git_server, git_server.other)
+        assert not self.given(git_server, repository)
 
     def test_a_redirect_without_credentials_is_followed(self, fetch, git_server, repository):
         assert fetch(git_server.url(repository, "moved")).files
@@ -470,10 +502,11 @@ class TestCredentials:
         return Credentials.of([], {"MY": BEARER}, tokens={f"https://{server.host}/": "${MY}"})
 
     @staticmethod
-    def given(server, host):
-        """The requests to a host that had an `Authorization` header."""
-        port = host.rpartition(":")[2]
-        return [path for to, path, authorization in server.asked() if to == port and authorization]
+    def given(server, repository):
+        """The requests for a repository to the other server that had an `Authorization` header."""
+        port = server.other.rpartition(":")[2]
+        asked = [one for one in server.asked() if one[0] == port and repository.name in one[1]]
+        return [path for _, path, authorization in asked if authorization]
 
 
 class TestTrust:
@@ -519,7 +552,8 @@ class TestFailures:
         assert [report for report in fetch.reports if "503; trying again (2 of 3)" in report]
 
     def test_attempts_are_bounded(self, fetch, git_server, repository):
-        assert "answered 503" in fetch.failing(git_server.url(repository, "broken"))
+        text = fetch.failing(git_server.url(repository, "broken"))
+        assert "answered 503 (3 attempts)" in text
         assert len([report for report in fetch.reports if "trying again" in report]) == 2
         assert (
             len([path for _, path, _ in git_server.asked() if path.startswith(f"/broken/{repository.name}")])
@@ -537,6 +571,12 @@ class TestFailures:
     def test_a_refusal_is_not_tried_again(self, fetch, git_server, repository, place, message):
         assert message in fetch.failing(git_server.url(repository, place))
         assert not [report for report in fetch.reports if "trying again" in report]
+
+    def test_a_refusal_for_a_locked_commit_is_not_tried_again(self, fetch, git_server, repository):
+        commit = head(repository, "main")
+        assert "answered 401" in fetch.failing(git_server.url(repository, "private"), commit=commit)
+        asked = [path for _, path, _ in git_server.asked() if path.startswith(f"/private/{repository.name}")]
+        assert len(asked) == 1
 
     def test_what_is_no_repository(self, fetch, tmp_path):
         (tmp_path / "plain").mkdir()
@@ -567,7 +607,7 @@ class TestSubmodules:
         text = fetch.failing(git_server.url(outer, "private", user=TOKEN))
         assert "submodule sub" in text
         assert "none are known" in text
-        assert not TestCredentials.given(git_server, git_server.other)
+        assert not TestCredentials.given(git_server, inner)
 
     def test_one_on_another_host_is_not_given_the_entry_for_any_host(self, fetch, git_server, tmp_path):
         inner, _, outer = self.three(git_server)
@@ -578,7 +618,7 @@ class TestSubmodules:
         netrc = tmp_path / "netrc"
         netrc.write_text(f"default login {SOME_USER} password {TOKEN}\n")
         fetch.failing(git_server.url(outer, "private"), credentials=Credentials(netrc_file=netrc))
-        assert not TestCredentials.given(git_server, git_server.other)
+        assert not TestCredentials.given(git_server, inner)
 
     def test_one_that_names_a_local_repository_is_refused(self, fetch, git_server):
         inner, _, outer = self.three(git_server)

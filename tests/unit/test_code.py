@@ -79,7 +79,9 @@ def test_patterns_are_searched_in_the_paths_of_files_named_or_not(folder):
 
 
 def test_what_no_app_means_stays_behind_whatever_the_patterns(folder):
-    write(folder, "a/__pycache__/x.pyc", "a/.git/config", "a/x.py", "pylock.app.toml", ".#app.py", "old/x.pyc")
+    write(
+        folder, "a/__pycache__/x.pyc", "a/.git/config", "a/x.py", "pylock.app.toml", ".#app.py", "old/x.pyc"
+    )
     write(folder, "env/pyvenv.cfg", "env/lib/x.py")
     (folder / "result-app").symlink_to("/nix/store/00000000000000000000000000000000-image-app")
     (folder / "mine").symlink_to("/nix/store/00000000000000000000000000000000-image-app")
@@ -145,9 +147,7 @@ def test_links_to_what_comes_along_stay_links(folder, tmp_path):
     target = tmp_path / "stage"
     target.mkdir()
     code.stage(shipped(folder, app_files=("data",)), target)
-    links = {
-        path.name: os.readlink(path) for path in (target / "data").iterdir() if path.is_symlink()
-    }
+    links = {path.name: str(path.readlink()) for path in (target / "data").iterdir() if path.is_symlink()}
     assert links == {"one": "blobs/1", "all": "blobs", "again": "blobs/1", "up": "."}
     assert (target / "data/again").read_text() == "x"
 
@@ -222,7 +222,7 @@ def test_a_pipe_or_socket_is_refused_by_name(folder):
 
 def test_a_name_that_is_not_utf8_is_refused(folder):
     write(folder, "data/a")
-    with open(os.fsencode(folder) + b"/data/\xff.txt", "w"):
+    with open(os.fsencode(folder) + b"/data/\xff.txt", "w"):  # noqa: PTH123 - a Path cannot hold the name
         pass
     assert r"data/\xff.txt is not UTF-8" in str(refused(folder, "data"))
     assert names(folder, "data", app_files_ignore=(r"\.txt$",)) == ["data/a"]

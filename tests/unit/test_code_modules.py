@@ -56,7 +56,12 @@ def test_a_module_is_a_file_or_a_package_beside_the_app(tmp_path):
 
 def test_a_dotted_name_brings_the_packages_it_is_in_but_not_their_other_modules(tmp_path):
     write(tmp_path, "pkg/__init__.py", "pkg/other.py", "pkg/sub/__init__.py", "pkg/sub/x.py", "pkg/sub/y.py")
-    assert names(tmp_path, "pkg.sub.x") == ["app.py", "pkg/__init__.py", "pkg/sub/__init__.py", "pkg/sub/x.py"]
+    assert names(tmp_path, "pkg.sub.x") == [
+        "app.py",
+        "pkg/__init__.py",
+        "pkg/sub/__init__.py",
+        "pkg/sub/x.py",
+    ]
     assert names(tmp_path, "pkg.sub") == [
         "app.py",
         "pkg/__init__.py",
@@ -154,7 +159,9 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         app_files_context_dir="../",
         cwd=tmp_path / "elsewhere",
     )
-    assert f"{tmp_path}/elsewhere/pkg/a.txt and {tmp_path}/project/pkg/a.txt would both be pkg/a.txt" in message
+    assert (
+        f"{tmp_path}/elsewhere/pkg/a.txt and {tmp_path}/project/pkg/a.txt would both be pkg/a.txt" in message
+    )
 
 
 def test_ignored_sources_of_a_package_are_told(tmp_path):

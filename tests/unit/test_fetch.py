@@ -7,7 +7,7 @@ from index_server import Index, bare_machine, make_wheel, serve, sha256
 
 from builder.credentials import Credentials
 from builder.errors import ResolveError
-from builder.fetch import FetchError, Session, download, hash_of, public_url
+from builder.fetch import FetchError, Session, download, fetching_for, hash_of, public_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,10 +200,10 @@ def test_a_token_that_is_not_accepted_is_named_as_one(index: Index, tmp_path: Pa
 
 
 def test_an_error_can_name_the_requirement_it_is_about() -> None:
-    error = FetchError("https://h.example/x answered 404", hint="Check the URL.", status=404)
-    said = error.at("app.py:3: App.requirements[0]")
-    assert str(said) == "app.py:3: App.requirements[0]: https://h.example/x answered 404"
-    assert (said.hint, said.status) == (error.hint, 404)
+    with pytest.raises(FetchError) as caught, fetching_for("app.py:3: App.requirements[0]"):
+        raise FetchError("https://h.example/x answered 404", hint="Check the URL.", status=404)
+    assert str(caught.value) == "app.py:3: App.requirements[0]: https://h.example/x answered 404"
+    assert (caught.value.hint, caught.value.status) == ("Check the URL.", 404)
 
 
 def test_nobody_answering_is_a_network_failure(tmp_path: Path, index: Index) -> None:

@@ -34,7 +34,10 @@ def kept(folder, top=None):
         (["src/**/x.py"], ["a.log", "build/x.py", "src/a.log"]),
         (["*", "!*/", "!*.py"], ["build/x.py", "src/build/x.py", "src/x.py"]),
         (["src/*", "!src/build"], ["a.log", "build/x.py", "src/build/x.py"]),
-        (["# *.log", "", "\\#x", "[", "a.lo\\"], ["a.log", "build/x.py", "src/a.log", "src/build/x.py", "src/x.py"]),
+        (
+            ["# *.log", "", "\\#x", "[", "a.lo\\"],
+            ["a.log", "build/x.py", "src/a.log", "src/build/x.py", "src/x.py"],
+        ),
         (["*.log\r", "\ufeff"], ["build/x.py", "src/build/x.py", "src/x.py"]),
     ],
 )
@@ -83,7 +86,9 @@ def test_a_folder_that_is_ignored_itself_is_free_of_the_rules_above_it(tmp_path)
 def test_a_link_is_no_folder_to_git(tmp_path):
     write(tmp_path, "real/a", top=["data/"])
     (tmp_path / "data").symlink_to("real")
-    assert not GitIgnore().inside(str(tmp_path), (".gitignore",)).ignores(str(tmp_path / "data"), folder=False)
+    assert (
+        not GitIgnore().inside(str(tmp_path), (".gitignore",)).ignores(str(tmp_path / "data"), folder=False)
+    )
 
 
 def test_a_rules_file_that_is_a_link_is_not_followed(tmp_path):

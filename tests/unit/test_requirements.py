@@ -35,53 +35,29 @@ if TYPE_CHECKING:
             "https://h.example/t%2Bcu/scatter-2.1.2%2Bpt25-cp311-cp311-linux_x86_64.whl ; os_name=='posix'",
             'scatter @ https://h.example/t%2Bcu/scatter-2.1.2%2Bpt25-cp311-cp311-linux_x86_64.whl ; os_name == "posix"',
         ),
+        (
+            "x @ https://host.example/x-1.0-py3-none-any.whl; os_name=='posix'",
+            'x @ https://host.example/x-1.0-py3-none-any.whl ; os_name == "posix"',
+        ),
+        (
+            f"https://host.example/x-1.0-py3-none-any.whl#sha256={SHA}&egg=x[b,A]",
+            "x[a,b] @ https://host.example/x-1.0-py3-none-any.whl",
+        ),
     ],
 )
 def test_every_form_of_a_requirement_becomes_a_line_for_the_resolver(
     tmp_path: Path, word: str, line: str
 ) -> None:
-    assert lines(step(tmp_path, *(word,))) == [line]
+    assert lines(step(tmp_path, word)) == [line]
 
 
 def test_a_wheel_named_by_path_is_looked_for_in_the_context_folder(tmp_path: Path) -> None:
     path = make_wheel(tmp_path / "wheels dir", "tiny", "1.0")
-    (requirement,) = step(tmp_path, *("./wheels dir/tiny-1.0-py3-none-any.whl",)).requirements
+    (requirement,) = step(tmp_path, "./wheels dir/tiny-1.0-py3-none-any.whl").requirements
     assert requirement.url == "file://" + str(path).replace(" ", "%20")
     assert requirement.filename == path.name
     with pytest.raises(DeclarationError, match=r"Upscale\.requirements\[0\].*does not exist"):
         parse(tmp_path, ("./absent-1.0-py3-none-any.whl",))
-
-
-def test_options_hold_for_their_step_in_every_spelling(tmp_path: Path) -> None:
-    (tmp_path / "wheels").mkdir()
-    step = only(
-        parse(
-            tmp_path,
-            (
-                "torch",
-                "--extra-index-url",
-                "https://a.example/simple",
-                "--extra-index-url=https://b.example/simple",
-                "-i",
-                "https://c.example/simple",
-                "-fhttps://d.example/page",
-                "--find-links",
-                "wheels",
-                "--pre",
-                "--only-binary",
-                ":all:",
-                "--no-binary=:none:",
-                "numpy",
-            ),
-        )
-    )
-    assert lines(step) == ["torch", "numpy"]
-    assert step.extra_index_urls == ("https://a.example/simple", "https://b.example/simple")
-    assert step.index_url == "https://c.example/simple"
-    assert step.find_links == ("https://d.example/page", f"file://{tmp_path}/wheels")
-    assert step.pre
-    assert step.has_options
-    assert "--extra-index-url=https://b.example/simple" in step.shown
 
 
 def test_steps_stay_apart_and_empty_ones_vanish(tmp_path: Path) -> None:
@@ -94,22 +70,13 @@ def test_steps_stay_apart_and_empty_ones_vanish(tmp_path: Path) -> None:
     [
         (("numpy", "numpy=1.0"), r"Upscale\.requirements\[1\] does not parse: 'numpy=1.0'"),
         (("numpy", ""), r"requirements\[1\] is empty"),
-        (("-r", "req.txt"), r"req.txt cannot be read"),
-        (("--hash=sha256:00",), r"belongs to no requirement"),
-        (("--pre torch",), r"stands behind an option"),
-        (("torch", "--index-url"), r"requirements\[1\]: --index-url needs a value"),
-        (("--find-links", "absent"), r"neither a URL nor a folder"),
-        (("hg+https://host.example/r@v1",), "version control"),
-        (("../shared[extra]",), "does not exist: there is no"),
-        ((".",), "neither pyproject.toml nor setup.py"),
-        (("git@host.example:org/r.git",), "is no URL"),
-        (("git+https://host.example/r.git@-x",), "names the revision '-x'"),
-        (("git+https://host.example/r.git#subdirectory=../x",), "is no folder inside of the source"),
-        (("https://host.example/x-1.0.exe",), "neither a wheel"),
-        (("https://host.example/x-1.0.tar.gz#sha256=12",), "is no hash, which has 64 hexadecimal digits"),
-        (("https://host.example/x-1.0-py3-none-any.whl#sha256=12",), "is no hash, which has 64 hexadecimal digits"),
-        (("--index-strategy=any",), "is one of first-index"),
-        (("--no-binary", "a b"), "takes names separated by commas"),
+        (("numpy\nscipy",), r"requirements\[0\] holds more than one line"),
+        (("x- @ https://host.example/x.whl",), r"requirements\[0\] does not parse"),
+        (("numpy ; python_version < nonsense",), r"requirements\[0\] does not parse"),
+        (("numpy  # the fast one",), r"requirements\[0\] does not parse"),
+        (("https://host.example/x-1.0-py3-none-any.whl#sha256=12",), "what follows sha256 is no hash"),
+        (("https://host.example/x-1.0-py3-none-any.whl#subdirectory=x",), "and a wheel has none"),
+        (("https://host.example/x-1.0-py3-none-any.whl#egg=y",), "asks for y, but the file is a wheel of x"),
         (("https://host.example/x-1.0.whl",), "Invalid wheel filename"),
         (
             ("numpy @ https://host.example/idna-3.0-py3-none-any.whl",),
@@ -123,6 +90,23 @@ def test_what_is_not_understood_is_refused_with_its_place(
 ) -> None:
     with pytest.raises(DeclarationError, match=message):
         parse(tmp_path, words)
+
+
+def test_a_version_with_one_equals_sign_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError) as caught:
+        step(tmp_path, "numpy[x]=1.0")
+    assert "name==1.2" in caught.value.hint
+
+
+def test_extras_markers_and_hashes_are_told(tmp_path: Path) -> None:
+    url = "https://host.example/x-1.0-py3-none-any.whl"
+    found = step(tmp_path, "A[Two,one]>1 ; os_name=='x'", f"{url}#sha256={SHA.upper()} ; os_name=='x'")
+    first, second = found.requirements
+    assert (first.extras, first.marker, first.hashes) == (("one", "two"), 'os_name == "x"', ())
+    assert (second.extras, second.marker, second.hashes) == ((), 'os_name == "x"', (f"sha256:{SHA}",))
+    assert second.url == url
+    assert not found.require_hashes
+    assert step(tmp_path, url).canonical() != step(tmp_path, f"{url}#sha256={SHA}").canonical()
 
 
 def test_a_place_has_the_step_when_there_are_several(tmp_path: Path) -> None:
@@ -143,6 +127,30 @@ def test_variables_are_replaced_and_a_missing_one_is_named(tmp_path: Path) -> No
     ) as caught:
         parse(tmp_path, (word,))
     assert "export TOKEN=" in caught.value.hint
+
+
+def test_what_a_variable_names_decides_the_lock_unless_it_is_a_credential(tmp_path: Path) -> None:
+    word = "https://${USER}:${TOKEN}@host.example/${FOLDER}/x-${VERSION}-py3-none-any.whl"
+    env = {"USER": "me", "TOKEN": "canary", "FOLDER": "new", "VERSION": "1.0"}
+    (one,) = step(tmp_path, word, **env).canonical()
+    assert one == "https://${USER}:${TOKEN}@host.example/new/x-1.0-py3-none-any.whl"
+    assert step(tmp_path, word, **{**env, "USER": "you", "TOKEN": "other"}).canonical() == (one,)
+    assert step(tmp_path, word, **{**env, "VERSION": "2.0"}).canonical() != (one,)
+
+
+def test_a_variable_may_hold_a_whole_requirement(tmp_path: Path) -> None:
+    url = "https://me:canary@host.example/x-1.0-py3-none-any.whl?sig=canary2"
+    requirements = parse(tmp_path, ("${WHEEL}",), WHEEL=url)
+    (found,) = requirements.steps[0].requirements
+    assert (found.name, found.url) == ("x", url)
+    assert found.shown == "https://***@host.example/x-1.0-py3-none-any.whl?***"
+    assert set(requirements.secrets) == {"canary", "canary2"}
+
+
+def test_a_wheel_whose_name_has_an_unset_variable_is_an_error_in_any_case(tmp_path: Path) -> None:
+    spec = app(tmp_path, ("https://host.example/x-${VERSION}-py3-none-any.whl",))
+    with pytest.raises(DeclarationError, match="variable that is not set"):
+        parse_requirements(spec, {}, unset_ok=True)
 
 
 def test_a_variable_that_is_not_set_does_not_matter_where_nothing_is_fetched(tmp_path: Path) -> None:
@@ -177,6 +185,18 @@ def test_credentials_are_used_and_never_shown(tmp_path: Path, words: tuple[str, 
         "x y @ https://me:canary@host.example/x-1.0-py3-none-any.whl",
         "https://me:canary@host.example/x.exe",
         "git+https://canary@host.example/r.git@-x",
+        "git+canary@host.example:o/r.git",
+        "git+ssh://me:canary@host.example:o/r.git",
+        "me:canary@host.example/x.whl",
+        "x @ me:canary@host.example/x.whl",
+        "https://me:can/canary@host.example/x.whl",
+        "https://me:canary@host.example:port/x.whl",
+        "https://me:canary@[host.example/x.whl",
+        "https://me:canary@host.example/x-1.0.tar.gz#sha256=1",
+        "--index-url=https://me:canary@host.example:port/",
+        "--pre=https://me:canary@host.example/",
+        "-r https://me:canary@host.example/requirements.txt",
+        "-e https://me:canary@host.example/x-1.0.tar.gz",
         "--unknown=https://me:canary@host.example/",
         "me @ https://me:canary@host.example/x-1.0-py3-none-any.whl ; nonsense",
     ],
@@ -188,9 +208,16 @@ def test_an_error_about_a_url_masks_its_credentials(tmp_path: Path, word: str) -
     assert "host.example" in str(caught.value)
 
 
+def test_an_error_about_another_word_of_an_item_shows_no_credentials(tmp_path: Path) -> None:
+    for item in ("--find-links https://me:canary@host.example/ x", "x -f 'https://me:canary@host.example/ x"):
+        with pytest.raises(DeclarationError) as caught:
+            parse(tmp_path, (item,))
+        assert "canary" not in str(caught.value) + caught.value.hint
+
+
 def test_the_order_of_requirements_does_not_matter_and_that_of_options_does(tmp_path: Path) -> None:
-    one = step(tmp_path, *("numpy", "Torch==1", "numpy")).canonical()
-    assert one == step(tmp_path, *("torch==1", "numpy")).canonical()
+    one = step(tmp_path, "numpy", "Torch==1", "numpy").canonical()
+    assert one == step(tmp_path, "torch==1", "numpy").canonical()
     two = ("--extra-index-url=https://a.example", "--extra-index-url=https://b.example")
     assert step(tmp_path, *two).canonical() != step(tmp_path, *two[::-1]).canonical()
 

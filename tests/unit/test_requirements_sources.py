@@ -66,7 +66,11 @@ def test_a_git_requirement_tells_repository_revision_and_folder(
             "https://me@corp:canary@h.example/o/r",
             "https://h.example/o/r",
         ),
-        ("git+https://me:canary@h.example/o/r@v@1", "https://me:canary@h.example/o/r@v", "https://h.example/o/r@v"),
+        (
+            "git+https://me:canary@h.example/o/r@v@1",
+            "https://me:canary@h.example/o/r@v",
+            "https://h.example/o/r@v",
+        ),
     ],
 )
 def test_a_repositorys_url_is_known_with_credentials_and_without(
@@ -186,7 +190,9 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found.source.path == tmp_path / "shared"
 
 
-@pytest.mark.parametrize("words", [("-e", "."), ("--editable=.",), ("-e .",), ("-e.",), ("--editable", ".[gpu]")])
+@pytest.mark.parametrize(
+    "words", [("-e", "."), ("--editable=.",), ("-e .",), ("-e.",), ("--editable", ".[gpu]")]
+)
 def test_an_editable_project_is_installed_like_any_other(tmp_path: Path, words: tuple[str, ...]) -> None:
     project(tmp_path)
     found = only(tmp_path, *words)
@@ -299,5 +305,5 @@ def test_what_a_package_is_built_with_names_neither_variables_nor_paths(
     (found,) = parse_runtime(("x @ https://${TOKEN}@h.example/x-1.0-py3-none-any.whl",), "what y needs")
     assert "canary" not in found.line
     for word in (".", "x @ file:///", "./pyproject.toml"):
-        with pytest.raises(DeclarationError, match="what y needs.* only the app's own requirements"):
+        with pytest.raises(DeclarationError, match=r"what y needs.* only the app's own requirements"):
             parse_runtime((word,), "what y needs")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,7 @@ def test_pips_keyring_counts_where_uv_says_nothing(home: Path) -> None:
 
 
 def test_certificates_are_found_where_pip_finds_them(home: Path) -> None:
-    assert config(home, REQUESTS_CA_BUNDLE="/ca/requests").cert == Path("/ca/requests")
-    assert config(home, REQUESTS_CA_BUNDLE="/ca/requests", PIP_CERT="/ca/pip").cert == Path("/ca/pip")
-    assert config(home, REQUESTS_CA_BUNDLE="/ca/requests", SSL_CERT_FILE="/ca/ssl").cert is None
+    bare = {"PIP_CONFIG_FILE": os.devnull, "REQUESTS_CA_BUNDLE": "/ca/requests"}
+    assert config(home, **bare).cert == Path("/ca/requests")
+    assert config(home, **bare, PIP_CERT="/ca/pip").cert == Path("/ca/pip")
+    assert config(home, **bare, SSL_CERT_FILE="/ca/ssl").cert is None
