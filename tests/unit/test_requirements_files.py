@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -54,8 +55,8 @@ def test_a_requirements_file_stands_for_what_it_holds(tmp_path: Path, words: tup
         "  # a comment ends what is continued \\",
         "numpy; python_version < '3.12'",
         "--extra-index-url https://a.example/simple --pre",
-        "-f 'https://b.example/a page'".replace(" page", "%20page"),
-        f"scipy==1.0 \\\n    --hash=sha256:{SHA} \\\n    --hash sha256:{'0' * 64}" if False else "scipy",
+        "-f 'https://b.example/a%20page'",
+        "scipy",
         "https://c.example/x-1.0-py3-none-any.whl#egg=x",
     )
     found = step(tmp_path, "pillow", *words, NAME="requirements")
@@ -70,12 +71,8 @@ def test_a_requirements_file_stands_for_what_it_holds(tmp_path: Path, words: tup
     assert found.extra_index_urls == ("https://a.example/simple",)
     assert found.find_links == ("https://b.example/a%20page",)
     assert found.pre
-    assert found.requirements[1].where == "Upscale.requirements[1]: " + (
-        "./requirements.txt line 3"
-        if words[-1].startswith("./")
-        else "file:requirements.txt line 3"
-        if words[-1].startswith("file:")
-        else "requirements.txt line 3"
+    assert re.fullmatch(
+        r"Upscale\.requirements\[1\]: (\./|file:)?requirements\.txt line 3", found.requirements[1].where
     )
 
 
@@ -266,7 +263,7 @@ _lines = st.one_of(
 )
 
 
-@settings(max_examples=60000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(parts=st.lists(st.tuples(_lines, _comments, _ends), max_size=8))
 def test_a_file_is_read_as_pip_reads_it(
     parts: list[tuple[str, str, str]], tmp_path_factory: pytest.TempPathFactory
@@ -278,7 +275,7 @@ def test_a_file_is_read_as_pip_reads_it(
     assert ours == [requirement.strip() for requirement in pips]
 
 
-@settings(max_examples=6000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     content=st.one_of(
         st.binary(max_size=80),
