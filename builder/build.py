@@ -12,6 +12,7 @@ from builder.errors import NowhereError
 from builder.files import scratch_folder
 from builder.layout import Image, read_image
 from builder.library import copy_files, stage_library, staged
+from builder.local.masking import Masker
 from builder.nix_failure import PinnedFileError, readable
 from builder.nix_log import Log
 
@@ -71,7 +72,7 @@ def plan(
         lock: its lock.
         lock_digest: `sha256:<hex>` of the lock file.
         settings: the project's.
-        note: told what was left out of the image.
+        note: told what was left out of the image, or masked in it.
 
     Yields:
         the plan, whose folders exist until the context ends.
@@ -83,10 +84,11 @@ def plan(
         folders = {name: scratch / name for name in ("app", "runtime", "nix", "projects")}
         for folder in folders.values():
             folder.mkdir()
-        left_out = code.stage(code.Shipped.of(spec.model_dump()), folders["app"])
+        masker = _masker(spec, settings)
+        left_out = code.stage(code.Shipped.of(spec.model_dump()), folders["app"], masker)
         copy_files(image_modules(), folders["runtime"])
         expression = render.render(spec, lock, lock_digest, bytecode=settings.bytecode)
-        projects, warnings = stage_projects(lock, spec.root, folders["projects"])
+        projects, warnings = stage_projects(lock, spec.root, folders["projects"], masker)
         for warning in (*left_out, *warnings):
             note(warning)
         parts = {
@@ -95,6 +97,15 @@ def plan(
             "runtime": staged(folders["runtime"], "builder-runtime"),
         }
         yield Plan(spec=spec, lock=lock, expression=expression, projects=projects, **parts)
+
+
+def _masker(spec: AppSpec, settings: Settings) -> Masker:
+    from builder.known_secrets import known_secrets
+    from builder.machine_config import machine_config
+    from builder.requirements import parse_requirements
+
+    requirements = parse_requirements(spec, unset_ok=True)
+    return Masker(known_secrets(requirements, machine_config(spec.root), settings))
 
 
 def entry_expression(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from builder.errors import DeclarationError
 from builder.local.credential_files import credential_warning
 from builder.local.dockerignore import DockerIgnore
+from builder.local.masking import masked_warning
 from builder.local.modules import Import
 from builder.local.rules import Rules
 from builder.local.tree import Part, Tree
@@ -22,6 +23,8 @@ from builder.local.walk import Found, require_utf8, walk
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from builder.local.masking import Masker
 
 # What keeps a folder in a repository that has nothing else there.
 _PLACEHOLDERS = (".gitkeep", ".gitignore", ".keep")
@@ -124,18 +127,23 @@ def gather(shipped: Shipped) -> Code:
     return Code(tree, tuple(warnings))
 
 
-def stage(shipped: Shipped, folder: Path) -> tuple[str, ...]:
+def stage(shipped: Shipped, folder: Path, masker: Masker) -> tuple[str, ...]:
     """Copy the app's files into an empty folder, executable bits kept.
 
+    Args:
+        shipped: the files.
+        folder: the folder.
+        masker: masks secrets in the copies.
+
     Returns:
-        warnings about what was left out.
+        warnings about what was left out or masked.
 
     Raises:
         DeclarationError, OSError: see `gather`.
     """
     code = gather(shipped)
-    code.tree.copy_to(folder)
-    return code.warnings
+    masked = code.tree.copy_to(folder, masker)
+    return (*code.warnings, *((masked_warning(masked),) if masked else ()))
 
 
 def _patterns(texts: tuple[str, ...]) -> Iterator[re.Pattern[str]]:

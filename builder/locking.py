@@ -110,7 +110,7 @@ def ensure_lock(
             raise LockError("--frozen forbids what --upgrade asks for", hint="Leave one of the two out.")
         _check_frozen(path, present, wanted, fresh=fresh)
     if present is not None:
-        known = {wheel.name for wheel in present.lock.wheels}
+        known = {package.name for package in present.lock.packages}
         if unknown := [name for name in names if name not in known]:
             raise LockError(
                 f"--upgrade-package: {path.name} has no package {', '.join(unknown)}",
@@ -164,6 +164,8 @@ def _lock_anew(
 ) -> Lock:
     from builder.debian import resolve_base
     from builder.index import Finder
+    from builder.known_secrets import known_secrets
+    from builder.machine_config import machine_config
     from builder.resolve import Keep, Question, Sources, resolve
     from builder.source_build import SourceBuilder
     from builder.source_fetch import SourceFetcher
@@ -204,7 +206,7 @@ def _lock_anew(
         spec.root,
         cache,
         () if kept is None or upgrade else tuple(b for b in kept.built if b.name not in upgrade_packages),
-        requirements.secrets,
+        known_secrets(requirements, machine_config(spec.root), settings),
         mirrored="index" in settings.mirrors,
         display=display,
     )

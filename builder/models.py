@@ -267,6 +267,11 @@ class Lock(Model):
     portable: bool = False
 
     @property
+    def packages(self) -> tuple[Wheel | Built, ...]:
+        """Everything that is installed, sorted by name."""
+        return tuple(sorted((*self.wheels, *self.built), key=lambda package: package.name))
+
+    @property
     def files(self) -> tuple[PinnedFile, ...]:
         """Every file of a package that an image is made of or built with, each once."""
         found: dict[str, PinnedFile] = {wheel.sha256: wheel for wheel in self.wheels}

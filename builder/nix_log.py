@@ -40,6 +40,9 @@ class Reporter(Protocol):
     def finished(self, key: int) -> None:
         """Work on one thing has ended."""
 
+    def said(self, name: str, line: str) -> None:
+        """A build, by its derivation's name, has printed a line."""
+
 
 class Log:
     """What Nix said during one build."""
@@ -96,8 +99,9 @@ class Log:
     def _result(self, event: dict[str, Any]) -> None:
         fields = event.get("fields") or []
         if event.get("type") == _LOG_LINE and event["id"] in self._drv:
-            lines = self._lines.setdefault(self._drv[event["id"]], deque(maxlen=_KEPT_LINES))
-            lines.append(_ANSI.sub("", str(fields[0])))
+            drv, text = self._drv[event["id"]], _ANSI.sub("", str(fields[0]))
+            self._lines.setdefault(drv, deque(maxlen=_KEPT_LINES)).append(text)
+            self._reporter.said(readable(drv), text)
         elif event.get("type") == _PROGRESS and len(fields) > 1:
             if event["id"] in self._active:
                 self._reporter.progressed(event["id"], int(fields[0]), int(fields[1]))

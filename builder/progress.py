@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from builder.redact import redact
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -16,10 +18,15 @@ class Display:
 
     It is the reporter of `builder.nix_log`. Without a terminal it stays silent, so that logs and scripts see only
     results.
+
+    Args:
+        enabled: whether to show it; None for where standard error is a terminal.
+        verbose: write lines in its place: each step, and what builds print.
     """
 
-    def __init__(self, *, enabled: bool | None = None) -> None:
-        self.enabled = sys.stderr.isatty() if enabled is None else enabled
+    def __init__(self, *, enabled: bool | None = None, verbose: bool = False) -> None:
+        self.verbose = verbose
+        self.enabled = not verbose and (sys.stderr.isatty() if enabled is None else enabled)
         self._progress: Progress | None = None
         self._stage: TaskID | None = None
         self._tasks: dict[int, TaskID] = {}
@@ -49,6 +56,7 @@ class Display:
 
     def stage(self, text: str) -> None:
         """Say which step has begun."""
+        self._write(text)
         if self._progress:
             if self._stage is not None:
                 self._progress.remove_task(self._stage)
@@ -65,6 +73,7 @@ class Display:
 
     def started(self, kind: str, name: str, key: int) -> None:
         """Work on one thing begins; `kind` is "fetch" or "build"."""
+        self._write(f"{kind} {name}")
         if self._progress:
             self._tasks[key] = self._progress.add_task(f"  {kind} {name}", total=None, amount="")
 
@@ -78,3 +87,11 @@ class Display:
         """Work on one thing has ended."""
         if self._progress and key in self._tasks:
             self._progress.remove_task(self._tasks.pop(key))
+
+    def said(self, name: str, line: str) -> None:
+        """A build has printed a line."""
+        self._write(f"{name}> {line}")
+
+    def _write(self, text: str) -> None:
+        if self.verbose:
+            print(redact(text), file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from builder.local.credential_files import credential_warning
+from builder.local.masking import masked_warning
 from builder.local.rules import NEVER, Rules
 from builder.local.tree import Part, Tree
 from builder.local.walk import walk
@@ -13,13 +14,15 @@ from builder.local.walk import walk
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from builder.local.masking import Masker
+
 # What builds and tools have left there, even if the project has no .gitignore. Names that a package may have as well
 # (build, dist) are not among them.
 _LEFT_BEHIND = r"|.*\.pyc|.*\.egg-info|\.venv|venv|node_modules|\.DS_Store"
 _RULES = Rules(never=re.compile(NEVER + _LEFT_BEHIND, re.DOTALL))
 
 
-def stage_project(folder: Path, target: Path) -> tuple[str, ...]:
+def stage_project(folder: Path, target: Path, masker: Masker) -> tuple[str, ...]:
     """Copy a local project's source.
 
     Left out are what `.gitignore` files name, up to the root of the project's repository; what git, Python and this
@@ -28,18 +31,22 @@ def stage_project(folder: Path, target: Path) -> tuple[str, ...]:
     Args:
         folder: the project's.
         target: where the copy goes: an empty folder, or none yet.
+        masker: masks secrets in the copies.
 
     Returns:
-        warnings about what was left out.
+        warnings about what was left out or masked.
 
     Raises:
-        DeclarationError: a link leads nowhere or out of the project, or something is not a file.
+        DeclarationError: a link leads nowhere or out of the project, something is not a file, or a secret cannot be
+            masked.
         OSError: something cannot be read.
     """
     tree = _tree(folder)
     target.mkdir(parents=True, exist_ok=True)
-    tree.copy_to(target)
-    return (f"{folder}: {credential_warning(tree.credentials)}",) if tree.credentials else ()
+    masked = tree.copy_to(target, masker)
+    warnings = [credential_warning(tree.credentials)] if tree.credentials else []
+    warnings += [masked_warning(masked)] if masked else []
+    return tuple(f"{folder}: {warning}" for warning in warnings)
 
 
 def project_digest(folder: Path) -> str:

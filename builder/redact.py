@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 MASK = "***"
 
-# Values shorter than this are too likely to be part of an ordinary word to be replaced wherever they occur;
-# inside a URL they are masked by their place whatever their length.
-_SHORTEST_SECRET = 4
+#: Values shorter than this are too likely to be part of an ordinary word to be replaced wherever they occur;
+#: inside a URL they are masked by their place whatever their length.
+SHORTEST_SECRET = 4
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`]+")
 _REFERENCE = re.compile(r"\$\{[A-Z0-9_]+\}")
@@ -82,7 +82,7 @@ def url_secrets(url: str) -> tuple[str, ...]:
         user, colon, password = info.partition(":")
         found += [password, decoded[1]] if colon and password else [user, decoded[0]]
     found += [value for _, value in parse_qsl(urlsplit(url).query)]
-    real = (value for value in found if len(value) >= _SHORTEST_SECRET and not is_reference(value))
+    real = (value for value in found if len(value) >= SHORTEST_SECRET and not is_reference(value))
     return tuple(dict.fromkeys(real))
 
 
@@ -120,7 +120,7 @@ def redact_url(url: str) -> str:
     return f"{scheme}://{netloc}{tail}"
 
 
-def _spellings(secret: str) -> set[str]:
+def spellings(secret: str) -> set[str]:
     """A secret as it is, and as programs percent-encode it."""
     encoded = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
     return {
@@ -147,7 +147,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         return redact_url(core) + url[len(core) :]
 
     text = _HEADER.sub(rf"\g<1>{MASK}", _URL.sub(mask, text))
-    known = {form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _spellings(secret)}
+    known = {form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in spellings(secret)}
     for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text

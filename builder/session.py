@@ -35,6 +35,7 @@ class Request:
         architecture: the image's; None for what the machine type has.
         python: the image's Python ("3.11"); None for what is declared.
         frozen: refuse to write the lock.
+        verbose: say each step, and what builds print.
     """
 
     target: str
@@ -42,6 +43,7 @@ class Request:
     architecture: Architecture | None = None
     python: str | None = None
     frozen: bool = False
+    verbose: bool = False
 
 
 @dataclass(frozen=True)

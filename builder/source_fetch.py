@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from builder import git, nix
 from builder.fetch import download, fetching_for
 from builder.files import scratch_folder
+from builder.local.masking import Masker
 from builder.models import PinnedFile, Source
 from builder.redact import strip_url
 from builder.requirements import ArchiveSource, DirectorySource, GitSource
@@ -40,7 +41,7 @@ class SourceFetcher:
         folder: that of the lock, which local projects' paths are relative to.
         cache: this program's cache folder.
         keep: packages of an earlier lock: a branch stays at the commit it had then.
-        secrets: values that must be in no message.
+        secrets: values that must be in no message, and in nothing that is copied.
         mirrored: whether the settings name a mirror of the default index, which a lock does not tell.
         display: shows what goes on.
     """
@@ -170,7 +171,7 @@ class SourceFetcher:
         path = Path(os.path.relpath(source.path, self._folder)).as_posix()
         pinned = Source(kind="directory", path=path, direct=True)
         with scratch_folder() as scratch:
-            added, warnings = stage_directory(source.path, scratch / TREE)
+            added, warnings = stage_directory(source.path, scratch / TREE, Masker(self._secrets))
             for warning in warnings:
                 self._display.note(warning)
             nix.add([added])

@@ -14,6 +14,7 @@ from builder.project_tree import stage_project
 from builder.requirements import GitSource, parse_requirements
 
 if TYPE_CHECKING:
+    from builder.local.masking import Masker
     from builder.models import AppSpec, Built, Lock
     from builder.progress import Display
     from builder.requirements import Requirements
@@ -27,26 +28,29 @@ def commit_tree(sha256: str, path: Path | None = None) -> nix.Added:
     return nix.Added(path or Path(TREE), TREE, sha256, recursive=True)
 
 
-def stage_directory(folder: Path, target: Path) -> tuple[nix.Added, tuple[str, ...]]:
+def stage_directory(folder: Path, target: Path, masker: Masker) -> tuple[nix.Added, tuple[str, ...]]:
     """Copy what of a local project is its source into a folder that is to be added to the store.
 
     Returns:
-        the path of the store that it will be, and warnings about what was left out.
+        the path of the store that it will be, and warnings about what was left out or masked.
 
     Raises:
         DeclarationError: see `builder.project_tree.stage_project`.
     """
-    warnings = stage_project(folder, target)
+    warnings = stage_project(folder, target, masker)
     return staged(target, TREE), warnings
 
 
-def stage_projects(lock: Lock, root: Path, scratch: Path) -> tuple[dict[str, nix.Added], tuple[str, ...]]:
+def stage_projects(
+    lock: Lock, root: Path, scratch: Path, masker: Masker
+) -> tuple[dict[str, nix.Added], tuple[str, ...]]:
     """Copy an app's local projects as they are now.
 
     Args:
         lock: the lock.
         root: its folder.
         scratch: an empty folder, where the copies are made.
+        masker: masks secrets in the copies.
 
     Returns:
         by package, the path of the store that its source will be; and warnings.
@@ -65,7 +69,7 @@ def stage_projects(lock: Lock, root: Path, scratch: Path) -> tuple[dict[str, nix
                 f"{built.name} is locked as the local project {built.source.path}, and there is no folder {folder}",
                 hint="Put it there again, or take it out of the app's requirements.",
             )
-        projects[built.name], told = stage_directory(folder, scratch / built.name / TREE)
+        projects[built.name], told = stage_directory(folder, scratch / built.name / TREE, masker)
         warnings += told
     return projects, tuple(warnings)
 

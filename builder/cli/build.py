@@ -53,7 +53,7 @@ def _plan(request: Request, *, as_json: bool) -> None:
     from builder import build as stage
     from builder.progress import Display
 
-    with Display() as display:
+    with Display(verbose=request.verbose) as display:
         app = session.load_app(request)
         locked = session.lock_app(app, request, display=display)
         with stage.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
@@ -85,7 +85,7 @@ def build(
     if dry_run:
         _plan(replace(request, frozen=True), as_json=as_json)
         return
-    with Display() as display:
+    with Display(verbose=request.verbose) as display:
         built = session.build_app(request, out_link=out_link, link=not no_link, display=display)
     if as_json:
         click.echo(json.dumps(_summary(built)))

@@ -30,7 +30,7 @@ def lock(
     """Pin what TARGET needs in pylock.<app>.toml, keeping every pin that still fits."""
     from builder.progress import Display
 
-    with Display() as display:
+    with Display(verbose=request.verbose) as display:
         app = session.load_app(request)
         locked = session.lock_app(
             app, request, display=display, upgrade=upgrade, upgrade_packages=upgrade_packages
@@ -41,11 +41,13 @@ def lock(
             "digest": locked.digest,
             "changed": locked.changed,
             "python": locked.lock.python,
-            "packages": [{"name": wheel.name, "version": wheel.version} for wheel in locked.lock.wheels],
+            "packages": [
+                {"name": package.name, "version": package.version} for package in locked.lock.packages
+            ],
         }
         click.echo(json.dumps(body))
     else:
         state = "written" if locked.changed else "up to date"
-        number = len(locked.lock.wheels)
+        number = len(locked.lock.packages)
         packages = f"{number} package{'' if number == 1 else 's'}"
         click.echo(f"{locked.path}: {state}, {packages} for Python {locked.lock.python}")

@@ -37,6 +37,7 @@ def app_request(function: Callable[..., R]) -> Callable[..., R]:
         python: str | None,
         interpreter: str | None,
         frozen: bool,
+        verbose: bool,
         **own: Any,  # noqa: ANN401 - the command's own options
     ) -> R:
         request = Request(
@@ -45,11 +46,15 @@ def app_request(function: Callable[..., R]) -> Callable[..., R]:
             architecture=PLATFORMS[platform] if platform else None,
             python=python,
             frozen=frozen,
+            verbose=verbose,
         )
         return function(request, **own)
 
     wrapped: Callable[..., R] = command
     for option in (
+        click.option(
+            "--verbose", "-v", is_flag=True, help="Say each step on standard error, and what builds print."
+        ),
         click.option(
             "--frozen", is_flag=True, help="Fail when the lock is missing or out of date; never write it."
         ),

@@ -20,7 +20,7 @@ def render(request: Request) -> None:
     from builder.progress import Display
     from builder.render import render as render_expression
 
-    with Display() as display:
+    with Display(verbose=request.verbose) as display:
         app = session.load_app(request)
         locked = session.lock_app(app, request, display=display)
     click.echo(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,18 @@ def run(
 ) -> int:
     """Build TARGET's image and run it here with podman or docker; after `--`, a COMMAND to run instead of the app."""
     from builder.container import Engine
+    from builder.errors import DeclarationError
     from builder.progress import Display
 
     engine = Engine.find()
-    with Display() as display:
+    with Display(verbose=request.verbose) as display:
         built = session.build_app(request, out_link=None, link=False, display=display)
+        unset = [name for name in built.secrets if name not in os.environ]
+        if unset:
+            message = f"the app's secrets name {', '.join(unset)}, and no such environment variable is set"
+            if not command:
+                raise DeclarationError(message, hint=f"Set it where you run builder: export {unset[0]}=...")
+            display.note(message)
         display.stage("Loading the image")
         reference = engine.load(built.image)
     return engine.run(

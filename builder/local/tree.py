@@ -18,6 +18,7 @@ from builder.local.credential_files import looks_like_credential
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from builder.local.masking import Masker
     from builder.local.walk import Found
 
 _CHUNK = 1 << 20
@@ -97,10 +98,18 @@ class Tree:
                     )
         return Tree(files, links, tuple(sorted(credentials)))
 
-    def copy_to(self, folder: Path) -> None:
+    def copy_to(self, folder: Path, masker: Masker) -> tuple[str, ...]:
         """Copy all of it into an empty folder. Executable bits are kept, times and other bits are not.
 
+        Args:
+            folder: the folder.
+            masker: masks secrets in the copies.
+
+        Returns:
+            names of files that secrets were masked in.
+
         Raises:
+            DeclarationError: a secret cannot be masked where it is.
             OSError: something cannot be read or written.
         """
         made: set[str] = set()
@@ -109,12 +118,17 @@ class Tree:
             if parent not in made:
                 (folder / parent).mkdir(parents=True, exist_ok=True)
                 made.add(parent)
+        masked = []
         for name, path in self.files.items():
             target = folder / name
-            shutil.copyfile(path, target)
+            if masker and masker.copy(path, target):
+                masked.append(name)
+            else:
+                shutil.copyfile(path, target)
             target.chmod(0o755 if _is_executable(path) else 0o644)
         for name, link in self.links.items():
             (folder / name).symlink_to(link)
+        return tuple(masked)
 
     def digest(self) -> str:
         """A sha256 in hex over names, contents and executable bits: what `copy_to` would copy.

@@ -5,6 +5,9 @@ import pytest
 
 from builder import code
 from builder.errors import DeclarationError
+from builder.local.masking import Masker
+
+NO_SECRETS = Masker(())
 
 
 @pytest.fixture
@@ -132,7 +135,7 @@ def test_staging_keeps_content_and_executable_bits(folder, tmp_path):
     (folder / "run.sh").chmod(0o754)
     target = tmp_path / "stage"
     target.mkdir()
-    code.stage(shipped(folder, app_files=("run.sh",)), target)
+    code.stage(shipped(folder, app_files=("run.sh",)), target, NO_SECRETS)
     assert (target / "run.sh").read_text() == "#!/bin/sh\n"
     assert (target / "run.sh").stat().st_mode & 0o777 == 0o755
     assert (target / "app.py").stat().st_mode & 0o777 == 0o644
@@ -146,7 +149,7 @@ def test_links_to_what_comes_along_stay_links(folder, tmp_path):
     (folder / "data/up").symlink_to(".")
     target = tmp_path / "stage"
     target.mkdir()
-    code.stage(shipped(folder, app_files=("data",)), target)
+    code.stage(shipped(folder, app_files=("data",)), target, NO_SECRETS)
     links = {path.name: str(path.readlink()) for path in (target / "data").iterdir() if path.is_symlink()}
     assert links == {"one": "blobs/1", "all": "blobs", "again": "blobs/1", "up": "."}
     assert (target / "data/again").read_text() == "x"
@@ -159,7 +162,7 @@ def test_a_link_to_another_file_of_the_context_becomes_its_copy(folder, tmp_path
     (folder / "current").symlink_to("conf/prod.yaml")
     target = tmp_path / "stage"
     target.mkdir()
-    code.stage(shipped(folder, app_files=("data", "current")), target)
+    code.stage(shipped(folder, app_files=("data", "current")), target, NO_SECRETS)
     for name in ("data/conf.yaml", "current"):
         assert (target / name).read_text() == "x"
         assert not (target / name).is_symlink()
@@ -177,7 +180,7 @@ def test_an_app_file_that_is_a_link_comes_along_with_its_content(folder, tmp_pat
     (folder / "app.py").symlink_to("impl.py")
     target = tmp_path / "stage"
     target.mkdir()
-    code.stage(shipped(folder, app_files=(".",)), target)
+    code.stage(shipped(folder, app_files=(".",)), target, NO_SECRETS)
     assert (target / "app.py").read_text() == "x"
 
 

@@ -24,6 +24,9 @@ class Recorder:
     def finished(self, key):
         self.seen.append(("finished", key))
 
+    def said(self, name, line):
+        self.seen.append(("said", name, line))
+
 
 def feed(*events):
     reporter = Recorder()
@@ -42,6 +45,11 @@ def test_builds_are_reported_from_start_to_stop():
     log, seen = feed(START, {"action": "stop", "id": 7})
     assert seen == [("started", "build", "layer-numpy-2.0"), ("finished", 7)]
     assert log.built == [DRV]
+
+
+def test_what_a_build_prints_is_passed_on_with_its_name():
+    _, seen = feed(START, {"action": "result", "type": 101, "id": 7, "fields": ["\x1b[1mcompiling\x1b[0m"]})
+    assert seen[1:] == [("said", "layer-numpy-2.0", "compiling")]
 
 
 def test_the_number_of_steps_left_comes_from_nix():

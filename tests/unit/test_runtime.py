@@ -313,3 +313,31 @@ def test_an_annotation_that_cannot_be_resolved_is_named_before_setup(start: Any)
     shown = running.log.read_text()
     assert "Up.go: an annotation cannot be resolved: name 'Decimal' is not defined" in shown
     assert "set up" not in shown
+
+
+def test_requirements_are_not_looked_for_again_where_they_are_installed(start: Any) -> None:
+    app = """
+        import os
+        import builder
+
+        def wheel():
+            return "x @ https://" + os.environ["ONLY_WHERE_IT_IS_LOCKED"] + "@h.example/x-1.0-py3-none-any.whl"
+
+        class Shared(builder.App):
+            requirements: list = [wheel()]
+
+        class Up(Shared):
+            requirements = ["numpy", wheel()]
+
+            @builder.endpoint("/kind")
+            def kind(self, number: int) -> str:
+                # A type and not its name: the file's own future statements decide.
+                return type(Up.kind.__annotations__["number"]).__name__ + str(len(self.requirements))
+
+        class Other:
+            requirements = ("kept",)
+        assert Other.requirements == ("kept",)
+    """
+    running = start(app)
+    running.ready()
+    assert running.ask("POST", "/kind?number=1") == (200, "type0")
