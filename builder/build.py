@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import code, nix, render, store
+from builder.credentials import origin
 from builder.errors import NowhereError
 from builder.files import scratch_folder
 from builder.layout import Image, read_image
@@ -19,7 +20,7 @@ from builder.nix_log import Log
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from builder.models import AppSpec, Lock
+    from builder.models import AppSpec, Lock, PinnedFile
     from builder.progress import Display
     from builder.settings import Settings
     from builder.sources import Supply
@@ -199,7 +200,8 @@ def _pinned_files(lock: Lock) -> Iterator[str]:
 def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None, display: Display) -> Result:
     """Build the image.
 
-    A file that its URL does not serve any more is looked for on the configured indexes, by name and hash.
+    A file that its URL does not serve any more, or whose server cannot be reached, is looked for on the configured
+    indexes, by name and hash.
 
     Args:
         plan: what to build.
@@ -223,6 +225,10 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         except NowhereError as error:
             if not gone:
                 raise
+            for failure in gone.values():
+                if not failure.answered:
+                    # It may well be there: that its server could not be reached is what there is to say.
+                    raise failure from error
             tried = "\n".join(map(str, gone.values()))
             message = f"{tried}\nNeither this machine nor a configured index has what the lock pins."
             raise NowhereError(message, hint=error.hint) from error
@@ -235,12 +241,22 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
             file = files.get(error.name)
             if file and not error.url:
                 error.url = supply.urls.get(file.sha256) or file.url or ""
-            if file is None or file.sha256 in gone or not error.elsewhere:
-                if error.elsewhere:
+            if file is None or file.sha256 in gone:
+                if error.answered:
                     what = f"-package {file.name}" if file else ""
                     error.hint += f" To lock what is there now: builder lock --upgrade{what}."
                 raise
-            gone[file.sha256] = error
+            gone |= {
+                other.sha256: error
+                for other in files.values()
+                if other is file or (not error.answered and _same_server(supply, other, error.url))
+            }
+            display.note(f"{error} Looking for it elsewhere.")
             continue
         image = read_image(plan.spec.name, Path(path))
         return Result(image, steps + len(log.built))
+
+
+def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:
+    own = supply.urls.get(file.sha256) or file.url
+    return own is not None and origin(own) == origin(url)

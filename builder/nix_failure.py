@@ -34,15 +34,15 @@ class PinnedFileError(ResolveError):
     Attributes:
         name: the file's store name.
         problem: what is wrong, without the file's name.
-        elsewhere: whether it is worth looking for the file at another place: the server answered, and not with it.
+        answered: whether the server answered, and not with the file; otherwise it could not be reached, or broke off.
         url: where it was had from, or "" where Nix does not say.
     """
 
-    def __init__(self, name: str, problem: str, *, hint: str, elsewhere: bool, url: str = "") -> None:
+    def __init__(self, name: str, problem: str, *, hint: str, answered: bool, url: str = "") -> None:
         super().__init__(name, hint=hint)
         self.name = name
         self.problem = problem
-        self.elsewhere = elsewhere
+        self.answered = answered
         self.url = url
 
     def __str__(self) -> str:
@@ -162,7 +162,7 @@ def _mismatch(text: str) -> PinnedFileError | None:
         readable(found[1]),
         f"this is not the file that the lock pins: expected sha256 {_hex(found[2])}, got {_hex(found[3])}",
         hint="The file was changed where it is served, or on the way.",
-        elsewhere=True,
+        answered=True,
     )
 
 
@@ -188,5 +188,5 @@ def _download(text: str, name: str) -> PinnedFileError | None:
         f"it could not be downloaded: {reason}",
         url=found[1],
         hint="The server does not have it any more." if gone else f"{_KEPT} when the network is back.",
-        elsewhere=gone,
+        answered=gone,
     )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # Seconds.
 _LONGEST_BUILD = 24 * 60 * 60
+_WITH_QUERY = re.compile(r"://[^\s?#]*\?\S")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 # Variables that would make uv do something else than it is told here, or that are merged into what it is
@@ -318,6 +319,9 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
             page = scratch / "links.html"
             page.write_text(links_page(indexes.links), "utf-8")
             env["UV_FIND_LINKS"] = ",".join(filter(None, (env.get("UV_FIND_LINKS"), page.as_uri())))
+        given = "\n".join((*indexes.lines(), *query.lines)) + "\n"
+        # uv's cache would keep the query of a URL, which may be a signature.
+        command += ["--no-cache"] if _WITH_QUERY.search(given) else []
         for name in query.upgrade:
             command += ["--upgrade-package", name]
         command += ["--upgrade"] if query.upgrade_all else []
@@ -325,9 +329,7 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
         command += ["--prerelease", "allow"] if query.pre else []
         command += ["--torch-backend", query.torch_backend] if query.torch_backend else []
         try:
-            run = process.run(
-                command, given="\n".join((*indexes.lines(), *query.lines)) + "\n", env=env, cwd=folder
-            )
+            run = process.run(command, given=given, env=env, cwd=folder)
         except OSError as error:
             raise ToolError(f"uv could not be started: {error}") from error
         if run.returncode != 0:

@@ -245,7 +245,8 @@ def _kept_password(url: str, user: str, secrets: tuple[str, ...]) -> str | None:
     """The password that the user's git credential helpers have for an account, without asking anyone."""
     parts = urlsplit(url)
     asked = {"protocol": parts.scheme, "host": parts.netloc, "path": parts.path.lstrip("/"), "username": user}
-    environment = reaching_environment((*secrets, user)) | {"GIT_ASKPASS": "false"}
+    # No program is to ask for it: its arguments would name the user, who may be a token.
+    environment = reaching_environment((*secrets, user)) | {"GIT_ASKPASS": ""}
     given = "".join(f"{name}={value}\n" for name, value in asked.items()) + "\n"
     done = run(
         [executable(), "-c", "credential.interactive=never", "credential", "fill"], environment, given=given

@@ -16,19 +16,21 @@ from urllib.parse import quote, unquote, urlsplit
 _DATE = (1980, 1, 2, 0, 0, 0)
 
 
-def wheel(name, version="1.0", *, requires=(), more=(), tags="py3-none-any"):
+def wheel(name, version="1.0", *, requires=(), extras=(), more=(), tags="py3-none-any"):
     """A wheel's bytes.
 
     Args:
         name: of the project, and of its one module.
         version: of it.
         requires: its `Requires-Dist`.
+        extras: its `Provides-Extra`.
         more: entries besides what a wheel must have: a name, or a ZipInfo, and the content.
         tags: what it is for.
     """
     info = f"{name}-{version}.dist-info"
     metadata = [
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        *(f"Provides-Extra: {extra}" for extra in extras),
         *(f"Requires-Dist: {r}" for r in requires),
     ]
     entries = [
@@ -65,13 +67,14 @@ backend-path = ["."]
 _BACKEND = """import os
 import zipfile
 
-NAME, VERSION, REQUIRES = {name!r}, {version!r}, {requires!r}
+NAME, VERSION, REQUIRES, EXTRAS = {name!r}, {version!r}, {requires!r}, {extras!r}
 
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     filename = f"{{NAME}}-{{VERSION}}-py3-none-any.whl"
     info = f"{{NAME}}-{{VERSION}}.dist-info"
     metadata = [f"Metadata-Version: 2.1", f"Name: {{NAME}}", f"Version: {{VERSION}}"]
+    metadata += [f"Provides-Extra: {{extra}}" for extra in EXTRAS]
     metadata += [f"Requires-Dist: {{line}}" for line in REQUIRES]
     with zipfile.ZipFile(os.path.join(folder, filename), "w") as wheel:
         wheel.write(NAME + ".py", NAME + ".py")
@@ -96,17 +99,18 @@ PyMODINIT_FUNC PyInit__{name}(void) {{ return PyModule_Create(&module); }}
 """
 
 
-def sdist(name, version="1.0", *, backend="own", requires=(), more=()):
-    """A source distribution's bytes.
+def source_files(name, version="1.0", *, backend="own", requires=(), extras=(), more=()):
+    """The files of a project: texts by name.
 
     Args:
         name: of the project, and of its one module; with "c" there is `_NAME` besides, whose answer() is 42.
         version: of it.
         backend: "own": one in the project, which needs nothing; "setuptools"; "c": setuptools and a C extension.
         requires: its dependencies.
-        more: more files: names and texts.
+        extras: its extras, where the backend is its own.
+        more: more files, or others in place of these: names and texts.
     """
-    values = {"name": name, "version": version, "requires": list(requires)}
+    values = {"name": name, "version": version, "requires": list(requires), "extras": list(extras)}
     files = {
         f"{name}.py": f"version = {version!r}\n",
         "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
@@ -117,9 +121,14 @@ def sdist(name, version="1.0", *, backend="own", requires=(), more=()):
         files["pyproject.toml"] = _SETUPTOOLS.format(**values | {"requires": json.dumps(values["requires"])})
         if backend == "c":
             files |= {"setup.py": _EXTENSION.format(**values), f"_{name}.c": _C.format(**values)}
+    return files | dict(more)
+
+
+def sdist(name, version="1.0", **project):
+    """A source distribution's bytes; see `source_files`."""
     made = BytesIO()
     with tarfile.open(fileobj=made, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
-        for path, text in (files | dict(more)).items():
+        for path, text in source_files(name, version, **project).items():
             entry = tarfile.TarInfo(f"{name}-{version}/{path}")
             entry.size, entry.mtime = len(text.encode()), 315619200
             archive.addfile(entry, BytesIO(text.encode()))

@@ -54,6 +54,27 @@ def test_changed_code_touches_only_the_last_layer(built):
     assert changed["built"] == 2  # the code's layer and the image
 
 
+@pytest.mark.parametrize("name", ["prompts/deep/one.txt", "helpers/core.py", "single.py"])
+def test_a_changed_file_of_the_app_touches_only_the_last_layer(session_project, name):
+    project = session_project("files")
+    for path in (
+        "prompts/deep/one.txt",
+        "prompts/two.txt",
+        "helpers/__init__.py",
+        "helpers/core.py",
+        "single.py",
+    ):
+        project.write(path, "")
+    project.app(["six==1.17.0"], app_files=["prompts"], local_python_modules=["helpers", "single"])
+    first = project.build()
+    project.write(name, f"# changed {time.time_ns()}\n")
+    changed = project.build()
+    before, after = layers(first["path"]), layers(changed["path"])
+    assert before[:-1] == after[:-1]
+    assert before[-1] != after[-1]
+    assert changed["built"] == 2  # the code's layer and the image
+
+
 def test_one_more_small_requirement_changes_one_layer_and_rebuilds_no_other_wheel(built, session_project):
     _, first = built
     project = session_project("more")

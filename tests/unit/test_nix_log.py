@@ -94,7 +94,7 @@ def test_a_hash_mismatch_names_the_file_and_both_hashes():
     error = log.failure()
     assert isinstance(error, PinnedFileError)
     assert error.name == "six-1.whl"
-    assert error.elsewhere
+    assert error.answered
     # As locks write it; what does not parse stays as Nix wrote it.
     assert f"expected sha256 {'01' * 32}, got sha256-odd" in str(error)
 
@@ -153,7 +153,7 @@ def test_a_download_that_failed_as_a_build_is_told_as_a_download(lines):
     )
     error = log.failure()
     assert isinstance(error, PinnedFileError)
-    assert error.elsewhere
+    assert error.answered
     where = "layer-numpy-2.0 from https://host.example.org/x: it could not be downloaded: HTTP error 404"
     assert str(error).startswith(where)
     assert "html" not in str(error)
@@ -164,7 +164,7 @@ def test_a_download_that_broke_off_is_told_in_curls_words():
     log, _ = feed(f"error: unable to download 'https://host.example.org/six-1.whl': {words}")
     error = log.failure()
     assert isinstance(error, PinnedFileError)
-    assert not error.elsewhere
+    assert not error.answered
     assert str(error).endswith("it could not be downloaded: Transferred a partial file.")
 
 
