@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from builder.errors import ResolveError
 from builder.explain import explain, without_wheel
 from builder.models import Wheel
+from builder.redact import strip_url
 from builder.requirements import check_wheel_fits
 from builder.simple_index import list_project, read_page
 from builder.source_index import SourceIndex
@@ -73,6 +74,7 @@ class Packages:
             metadata=lambda name, listed: self._make_listed(name, listed).metadata,
             offered=lambda name: name in self._wheelless or self._forced(name),
             forced=self._forced,
+            only=indexes.none,
         )
 
     def line(self, requirement: Requirement) -> str | None:
@@ -107,6 +109,9 @@ class Packages:
                 indexes = self._indexes
                 if self._wheelless or self._step.no_binary:
                     indexes = replace(self._without_forced(indexes), source_index=url)
+                    if indexes.none:
+                        # What is built comes from that index, so uv has to look on one; it leads to no other.
+                        indexes = replace(indexes, none=False, default=url, extra=(), strategy="first-index")
                 try:
                     found = compile_pins(query, question.target, indexes, question.folder)
                 except UvError as error:
@@ -115,7 +120,9 @@ class Packages:
                     more = without_wheel(error.text) - self._wheelless
                     more = {name for name in more if self._may_build(name)}
                     if not more or question.sources is None:
-                        raise explain(error, self._place, question, self._indexes) from error
+                        raise explain(
+                            _without_own(error, url), self._place, question, self._indexes
+                        ) from error
                     self._wheelless |= more
                     continue
                 for candidate in found:
@@ -124,10 +131,13 @@ class Packages:
                         and self.built(candidate) is None
                         and not candidate.direct
                     ):
+                        secrets = question.requirements.secrets
+                        wheels = [strip_url(file.url, secrets) or file.filename for file in candidate.files]
                         raise ResolveError(
-                            f"{self._place}{candidate.name} is to be built from source (--no-binary), but uv's own "
-                            "configuration has a wheel of it in find-links",
-                            hint="Take the wheel out of that folder, or the option out of the requirements.",
+                            f"{self._place}{candidate.name} is to be built from source (--no-binary), but no archive "
+                            f"of it is found, only {', '.join(wheels)}",
+                            hint="A package is taken from the first index that has it: name the one that has the "
+                            "archive first. Or take the option out of the requirements.",
                         )
                 return found
 
@@ -193,6 +203,12 @@ class Packages:
             or not self._forced(canonicalize_name(link.filename.partition("-")[0]))
         )
         return replace(indexes, find_links=(), links=kept)
+
+
+def _without_own(error: UvError, url: str) -> UvError:
+    """What uv explains, without hints about the index that only it was told of."""
+    lines = error.text.splitlines()
+    return UvError("\n".join(line for line in lines if url not in line or "hint: " not in line))
 
 
 def _names(option: tuple[str, ...], name: str) -> bool:

@@ -73,7 +73,7 @@ def resolve(
     steps = question.requirements.steps
     if not steps and not question.runtime:
         return Resolution(())
-    if len(steps) <= 1 and not any(step.index_url for step in steps):
+    if len(steps) <= 1 and not any(step.index_url or step.require_hashes for step in steps):
         solver.solve(steps[0] if steps else Step(), also=question.runtime)
     elif any(step.has_options for step in steps):
         solver.in_order()
@@ -188,7 +188,10 @@ class _Solver:
             torch_backend=question.torch_backend,
             secrets=question.requirements.secrets,
         )
-        for candidate in packages.choose(query):
+        candidates = packages.choose(query)
+        if step.require_hashes:
+            self._check_all_hashed(candidates, packages)
+        for candidate in candidates:
             made = packages.built(candidate)
             if made is not None:
                 check_hashes(made.built.archive, packages.hashes(candidate.name), session)
@@ -235,6 +238,22 @@ class _Solver:
             self.notes.append(
                 f"index strategy {chosen}: whoever may publish on any of the indexes can replace a package of another "
                 "(dependency confusion); first-index, the default, takes a package from the first index that has it"
+            )
+
+    def _check_all_hashed(self, candidates: Sequence[Candidate], packages: Packages) -> None:
+        """See that there is a hash for each package that the step installs, dependencies among them."""
+        there = self.versions()
+        missing = [
+            f"{candidate.name}=={candidate.version}"
+            for candidate in candidates
+            if not packages.hashes(candidate.name) and there.get(candidate.name) != candidate.version
+        ]
+        if missing:
+            raise ResolveError(
+                f"{self.place}this step requires hashes, and its requirements depend on what has none: "
+                f"{', '.join(missing)}",
+                hint="Write these with their hashes too; `uv pip compile --generate-hashes` and `pip-compile "
+                "--generate-hashes` do. The lock has the hashes of all files in any case.",
             )
 
     def _file(

@@ -63,6 +63,8 @@ class Listed:
 def list_project(name: str, indexes: Indexes, default: str | None, session: Session) -> tuple[Listed, ...]:
     """All files of a project: those of the first index that has it, and those of all pages of links.
 
+    Of all indexes, where uv is told to take the best match of all.
+
     Args:
         name: normalized.
         indexes: where to look.
@@ -73,11 +75,12 @@ def list_project(name: str, indexes: Indexes, default: str | None, session: Sess
         FetchError: an index cannot be reached, or refuses. One that does not know the project is passed over.
     """
     found: list[Listed] = []
-    for url in (*indexes.extra, *((default,) if default else ())):
+    for url in () if indexes.none else (*indexes.extra, *((default,) if default else ())):
         links = _project_page(session.credentials.embed(without_name(url)), name, session)
         if links:
             found += _of_project(links, name, session)
-            break
+            if indexes.strategy != "unsafe-best-match":
+                break
     found += _of_project(indexes.links, name, session)
     for url in indexes.find_links:
         found += _of_project(read_page(url, session), name, session)

@@ -63,6 +63,7 @@ class SourceIndex:
         metadata: the core metadata of the wheel that an archive becomes; may take minutes.
         offered: whether a project is offered at all; what is not, uv looks for elsewhere.
         forced: whether a project's wheels are left out.
+        only: whether uv is to find nothing on any other index, whatever it is configured for.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class SourceIndex:
         metadata: Callable[[str, Listed], bytes],
         offered: Callable[[str], bool],
         forced: Callable[[str], bool],
+        only: bool = False,
     ) -> None:
         self._target = target
         self._listing = listing
         self._metadata = metadata
         self._offered = offered
         self._forced = forced
+        self._only = only
         self._secret = secrets.token_urlsafe(24)
         self._root = ""
         self._offers: dict[str, dict[str, Offer]] = {}
@@ -126,14 +129,18 @@ class SourceIndex:
         return None
 
     def _page(self, name: str) -> tuple[bytes, str] | None:
-        if not self._offered(name):
-            return None
         with self._lock:
-            if name not in self._offers:
-                self._offers[name] = {offer.filename: offer for offer in self._choose(name)}
-        files = [_entry(offer) for offer in self._offers[name].values()]
+            if name not in self._offers and self._offered(name):
+                offers: dict[str, Offer] = {}
+                for offer in self._choose(name):
+                    offers.setdefault(offer.filename, offer)
+                self._offers[name] = offers
+        files = [_entry(offer) for offer in self._offers.get(name, {}).values()]
+        if not files and not self._only:
+            return None
+        # uv asks no further index for a project that has a page, even an empty one.
         page = {"meta": {"api-version": "1.0"}, "name": name, "files": files}
-        return (json.dumps(page).encode(), "application/vnd.pypi.simple.v1+json") if files else None
+        return json.dumps(page).encode(), "application/vnd.pypi.simple.v1+json"
 
     def _choose(self, name: str) -> Iterator[Offer]:
         """The wheels that fit, and an archive for each version that has none of them."""
