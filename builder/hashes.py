@@ -25,8 +25,14 @@ def has_hash(file: File, hashes: tuple[str, ...], session: Session) -> bool:
     return bool(digests(file.url, others, session) & set(hashes))
 
 
-def check_hashes(archive: PinnedFile | None, hashes: tuple[str, ...], session: Session) -> None:
+def check_hashes(archive: PinnedFile | None, hashes: tuple[str, ...], session: Session, place: str) -> None:
     """See that an archive has one of the hashes that are asked for; all is well where none is.
+
+    Args:
+        archive: the archive, or None for what is none.
+        hashes: each as `algorithm:hex`.
+        session: how to reach servers.
+        place: what an error begins with.
 
     Raises:
         ResolveError: it has another.
@@ -37,7 +43,7 @@ def check_hashes(archive: PinnedFile | None, hashes: tuple[str, ...], session: S
     file = File(archive.filename, archive.url or "", archive.sha256, archive.size)
     if not has_hash(file, hashes, session):
         raise ResolveError(
-            f"{archive.name} {archive.version}: {archive.filename} has the sha256 {archive.sha256}; asked for is "
+            f"{place}{archive.name} {archive.version}: {archive.filename} has the sha256 {archive.sha256}; asked for is "
             f"{', '.join(hashes)}",
             hint="If the file was replaced on purpose, write its new hash; otherwise find out who replaced it.",
         )

@@ -158,10 +158,6 @@ class Packages:
                 return made
         return None
 
-    def hashes(self, name: str) -> tuple[str, ...]:
-        """The hashes that a package's file may have; empty for any."""
-        return self._step.hashes(name)
-
     def _forced(self, name: str) -> bool:
         return _names(self._step.no_binary, name) and name not in self._step.only_binary
 

@@ -190,17 +190,18 @@ class _Solver:
         )
         candidates = packages.choose(query)
         if step.require_hashes:
-            self._check_all_hashed(candidates, packages)
+            self._check_all_hashed(candidates, step)
         for candidate in candidates:
             made = packages.built(candidate)
             if made is not None:
-                check_hashes(made.built.archive, packages.hashes(candidate.name), session)
+                hashes = step.hashes(candidate.name)
+                check_hashes(made.built.archive, hashes, session, step.place(candidate.name))
                 self.chosen.pop(candidate.name, None)
                 self.made[candidate.name] = made
                 self.files[candidate.name] = made.wheel.as_uri()
                 continue
             earlier = preferences.get(candidate.name)
-            file = self._file(candidate, earlier, packages.hashes(candidate.name), session)
+            file = self._file(candidate, earlier, step, session)
             self.made.pop(candidate.name, None)
             self.chosen[candidate.name] = self._pin(candidate, file, earlier, session, step)
             # With its credentials: the next step may be given other indexes.
@@ -240,13 +241,13 @@ class _Solver:
                 "(dependency confusion); first-index, the default, takes a package from the first index that has it"
             )
 
-    def _check_all_hashed(self, candidates: Sequence[Candidate], packages: Packages) -> None:
+    def _check_all_hashed(self, candidates: Sequence[Candidate], step: Step) -> None:
         """See that there is a hash for each package that the step installs, dependencies among them."""
         there = self.versions()
         missing = [
             f"{candidate.name}=={candidate.version}"
             for candidate in candidates
-            if not packages.hashes(candidate.name) and there.get(candidate.name) != candidate.version
+            if not step.hashes(candidate.name) and there.get(candidate.name) != candidate.version
         ]
         if missing:
             raise ResolveError(
@@ -256,16 +257,15 @@ class _Solver:
                 "--generate-hashes` do. The lock has the hashes of all files in any case.",
             )
 
-    def _file(
-        self, candidate: Candidate, earlier: Wheel | None, hashes: tuple[str, ...], session: Session
-    ) -> File:
+    def _file(self, candidate: Candidate, earlier: Wheel | None, step: Step, session: Session) -> File:
+        hashes = step.hashes(candidate.name)
         if not hashes:
             return choose(candidate, self.question.target, earlier)
         fitting = tuple(file for file in candidate.files if has_hash(file, hashes, session))
         if not fitting:
             there = ", ".join(f"{file.filename} (sha256 {file.sha256})" for file in candidate.files)
             raise ResolveError(
-                f"{candidate.name} {candidate.version}: no file has a hash that is asked for, {', '.join(hashes)}; "
+                f"{step.place(candidate.name)}{candidate.name} {candidate.version}: no file has a hash that is asked for, {', '.join(hashes)}; "
                 f"there is {there}",
                 hint="If the file was replaced on purpose, write its new hash; otherwise find out who replaced it.",
             )

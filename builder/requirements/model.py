@@ -143,10 +143,18 @@ class Step:
 
     def hashes(self, name: str) -> tuple[str, ...]:
         """The hashes that a package's file may have, by its normalized name; empty for any."""
+        return tuple(sorted({value for line in self._hashed(name) for value in line.hashes}))
+
+    def place(self, name: str) -> str:
+        """Where the hashes of a package are written, for the beginning of an error; "" where there are none."""
+        return next((f"{line.where}: " for line in self._hashed(name)), "")
+
+    def _hashed(self, name: str) -> tuple[Requirement, ...]:
+        """The lines that give a package hashes: requirements before constraints."""
         for lines in (self.requirements, self.constraints):
-            found = {value for line in lines if line.name == name for value in line.hashes}
+            found = tuple(line for line in lines if line.name == name and line.hashes)
             if found:
-                return tuple(sorted(found))
+                return found
         return ()
 
     def canonical(self) -> tuple[str, ...]:

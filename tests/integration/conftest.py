@@ -84,6 +84,22 @@ class Project:
         return json.loads(self.run("build", target, "--json", *words, **more).out)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_images_left():
+    """What containers were made of does not stay in the engine's store: the images are in Nix's."""
+    before = images_of_the_engine()
+    yield
+    if new := images_of_the_engine() - before:
+        subprocess.run(["podman", "rmi", "--force", *new], capture_output=True, check=False)
+
+
+def images_of_the_engine():
+    listed = subprocess.run(
+        ["podman", "images", "--all", "--quiet"], capture_output=True, text=True, check=True
+    )
+    return set(listed.stdout.split())
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     """One cache for all projects of a run: Debian's package indexes are fetched once."""
