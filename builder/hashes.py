@@ -43,7 +43,7 @@ def check_hashes(archive: PinnedFile | None, hashes: tuple[str, ...], session: S
     file = File(archive.filename, archive.url or "", archive.sha256, archive.size)
     if not has_hash(file, hashes, session):
         raise ResolveError(
-            f"{place}{archive.name} {archive.version}: {archive.filename} has the sha256 {archive.sha256}; asked for is "
-            f"{', '.join(hashes)}",
+            f"{place}{archive.name} {archive.version}: {archive.filename} has the sha256 {archive.sha256}; asked for "
+            f"is {', '.join(hashes)}",
             hint="If the file was replaced on purpose, write its new hash; otherwise find out who replaced it.",
         )

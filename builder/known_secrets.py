@@ -24,6 +24,6 @@ def known_secrets(requirements: Requirements, machine: MachineConfig, settings: 
     """
     options = [url for step in requirements.steps for url in step.urls]
     credentials = Credentials.of(options, machine=machine, tokens=settings.tokens)
-    configured = (without_name(url) for url in credentials.urls)
+    configured = (*map(without_name, credentials.urls), *settings.mirrors.values())
     found = (secret for url in configured for secret in url_secrets(url))
     return tuple(dict.fromkeys((*requirements.secrets, *found, *credentials.secrets)))

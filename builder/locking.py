@@ -14,7 +14,7 @@ from builder.progress import Display
 from builder.requirements import parse_requirements, parse_runtime
 from builder.runtime_files import runtime_requirements
 from builder.settings import expand
-from builder.variant import declared_architecture, platform_option
+from builder.variant import platform_option
 from builder.version import version
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def ensure_lock(
     chosen_python = (
         python or spec.python or settings.python or (present.lock.python if present else spec.local_python)
     )
-    chosen_architecture = architecture or declared_architecture(spec.machine_types)
+    chosen_architecture = architecture or spec.architecture
     added = parse_runtime(runtime_requirements(spec) if runtime is None else runtime)
 
     def describe(*, unset_ok: bool) -> Declared:
@@ -183,7 +183,8 @@ def _lock_anew(
             },
             cache=cache,
             system_packages=spec.system_packages,
-            build_packages=None if tools is None else (*spec.build_packages, *tools),
+            build_packages=None if tools is None else spec.build_packages,
+            build_defaults=tools or (),
             target=wanted.architecture,
             extra_suites=settings.suites,
             keep=kept,
@@ -200,7 +201,14 @@ def _lock_anew(
 
     kept = present.lock if present else None
     builder = SourceBuilder(
-        target, base, partial(pin_base, known=base), find, settings=settings, cache=cache, display=display
+        target,
+        base,
+        partial(pin_base, known=base),
+        find,
+        settings=settings,
+        cache=cache,
+        registry=not any(name.startswith("librust-") for name in spec.build_packages),
+        display=display,
     )
     fetcher = SourceFetcher(
         spec.root,
@@ -266,7 +274,7 @@ def _beside(spec: AppSpec) -> LockFile | None:
 
 def _target(spec: AppSpec, architecture: Architecture) -> str:
     target = f"{spec.file.name}::{spec.class_name}"
-    own = architecture == declared_architecture(spec.machine_types)
+    own = architecture == spec.architecture
     return target if own else f"{target} {platform_option(architecture)}"
 
 

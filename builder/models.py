@@ -47,6 +47,7 @@ class AppSpec(Model):
         requirements_place: where they are written, for errors: `app.py:12: Upscale.requirements`.
         requirements_context_dir: base of local paths in requirements, absolute.
         machine_types: fallbacks in order; never empty.
+        architecture: the processor of these machines.
         num_gpus: GPUs asked for, or None.
         local_python_modules, app_files, app_files_ignore, app_files_context_dir: see docs/cli.md.
         local_modules: where local modules and the packages they are in are found, by import name: the file, or the
@@ -70,6 +71,7 @@ class AppSpec(Model):
     requirements_place: str = ""
     requirements_context_dir: Path
     machine_types: tuple[str, ...] = ("S",)
+    architecture: Architecture = "x86_64"
     num_gpus: int | None = None
     local_python_modules: tuple[str, ...] = ()
     local_modules: dict[str, tuple[Path, ...]] = Field(default_factory=dict)
@@ -138,6 +140,25 @@ class Source(Model):
     direct: bool = False
 
 
+class Crate(Model):
+    """A Rust crate of a registry, as a package's Cargo.lock pins it.
+
+    Attributes:
+        name: its name.
+        version: its version (SemVer).
+        sha256: lowercase hex digest of its archive.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    version: str = Field(pattern=r"^[0-9][0-9A-Za-z.+-]*$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @property
+    def filename(self) -> str:
+        """Its archive's name."""
+        return f"{self.name}-{self.version}.crate"
+
+
 class Built(Model):
     """A package that is built into a wheel.
 
@@ -146,6 +167,7 @@ class Built(Model):
         version: PEP 440 version, as the lock found it; a folder's may have changed since.
         source: what it is built from.
         requires: the wheels its build backend needs (PEP 518), with all that they need, sorted by name.
+        crates: the Rust crates that cargo finds in the build, sorted by name and version.
         compiled: whether the build has compilers; then it needs a machine of the image's architecture.
         variables: environment variables that the build gets besides the usual ones.
         filename: the wheel's file name; None for a folder.
@@ -157,6 +179,7 @@ class Built(Model):
     version: str
     source: Source
     requires: tuple[Wheel, ...] = ()
+    crates: tuple[Crate, ...] = ()
     compiled: bool = False
     variables: dict[str, str] = Field(default_factory=dict)
     filename: str | None = None

@@ -265,8 +265,8 @@ class _Solver:
         if not fitting:
             there = ", ".join(f"{file.filename} (sha256 {file.sha256})" for file in candidate.files)
             raise ResolveError(
-                f"{step.place(candidate.name)}{candidate.name} {candidate.version}: no file has a hash that is asked for, {', '.join(hashes)}; "
-                f"there is {there}",
+                f"{step.place(candidate.name)}{candidate.name} {candidate.version}: no file has a hash that is asked "
+                f"for, {', '.join(hashes)}; there is {there}",
                 hint="If the file was replaced on purpose, write its new hash; otherwise find out who replaced it.",
             )
         return choose(replace(candidate, files=fitting), self.question.target, earlier)

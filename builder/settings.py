@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IndexStrategy = Literal["first-index", "unsafe-first-match", "unsafe-best-match"]
-MirrorKey = Literal["debian", "debian-security", "debian-keyring", "index"]
+MirrorKey = Literal["debian", "debian-security", "debian-keyring", "index", "crates"]
 
 
 class Settings(BaseModel):
@@ -32,8 +32,8 @@ class Settings(BaseModel):
     Attributes:
         mirrors: where to fetch from in place of what a lock or the machine's configuration names: `debian`
             and `debian-security` (folders with `dists` and `pool`), `debian-keyring` (a path), `index` (a
-            package index, PEP 503 or 691, that stands in for the default one). `${NAME}` in a URL is replaced
-            from the environment when it is used.
+            package index, PEP 503 or 691, that stands in for the default one), `crates` (a registry of Rust
+            crates; see `builder.crates`). `${NAME}` in a URL is replaced from the environment when it is used.
         suites: Debian suites by Python version, for mirrors that offer more than Debian's own.
         portable: leave URLs out of locks.
         bytecode: compile .pyc files into the image.
@@ -42,6 +42,7 @@ class Settings(BaseModel):
         tokens: bearer tokens by URL, each a `${NAME}` that is read from the environment when it is needed. A URL
             stands for all that is below it.
         apps: targets by name; builder.target reads them.
+        machines: machine types by name; builder.machines reads them.
     """
 
     model_config = ConfigDict(
@@ -59,6 +60,7 @@ class Settings(BaseModel):
     index_strategy: IndexStrategy | None = None
     tokens: dict[str, str] = Field(default_factory=dict, repr=False)
     apps: dict[str, Any] = Field(default_factory=dict, repr=False)
+    machines: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     @field_validator("python", mode="before")
     @classmethod

@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from builder import nix
+from builder.crates import supply_crates
 from builder.errors import BuildError, ResolveError
 from builder.files import scratch_folder
 from builder.library import stage_library
@@ -86,6 +87,7 @@ class SourceBuilder:
         find: makes what finds the files of build requirements.
         settings: the project's.
         cache: this program's cache folder.
+        registry: whether cargo finds the crates that a Cargo.lock names; otherwise those of Debian's packages.
         display: shows what goes on.
     """
 
@@ -98,6 +100,7 @@ class SourceBuilder:
         *,
         settings: Settings,
         cache: Path,
+        registry: bool = True,
         display: Display,
     ) -> None:
         self.target = target
@@ -106,6 +109,7 @@ class SourceBuilder:
         self._find = find
         self._settings = settings
         self._cache = cache
+        self._registry = registry
         self._display = display
         self._tools: frozenset[str] | None = None
         self._made: dict[tuple[nix.Added, str | None], tuple[Made, Fetched, frozenset[str] | None]] = {}
@@ -121,6 +125,8 @@ class SourceBuilder:
             BuildError: its build failed; what it said is in the message.
             ResolveError: what it needs for the build cannot be had, or the wheel does not fit the target.
         """
+        if not self._registry:
+            fetched = replace(fetched, files=replace(fetched.files, crates=()))
         key = (fetched.path, fetched.source.subdirectory)
         if key not in self._made:
             self._made[key] = (self._make(fetched, lock_requires), fetched, self._tools)
@@ -200,6 +206,7 @@ class SourceBuilder:
             version=str(version),
             source=fetched.source,
             requires=requires,
+            crates=fetched.files.crates,
             compiled=compiled,
             variables=fetched.variables,
             filename=wheel.name if fixed else None,
@@ -213,6 +220,12 @@ class SourceBuilder:
         architecture = self.target.architecture
         mirrors = supply_base(base, architecture, self._settings, cache=self._cache, display=self._display)
         urls = supply_files(requires, lambda: self._find(requires), display=self._display)
+        supply_crates(
+            {fetched.where: fetched.files.crates},
+            lambda: self._find(()).session,
+            self._settings,
+            display=self._display,
+        )
         with scratch_folder() as scratch:
             library = stage_library(scratch)
             nix.add([library])
@@ -265,10 +278,12 @@ def _package(fetched: Fetched, requires: Sequence[Wheel], *, compiled: bool) -> 
         }
         for wheel in requires
     ]
+    crates = [crate.model_dump() for crate in fetched.files.crates]
     return (
         "builder.build { "
         f'name = {nix_value(fetched.name)}; version = ""; source = {_source(fetched)}; '
         f"subdirectory = {nix_value(fetched.source.subdirectory)}; requires = map builder.wheel {nix_value(wheels)}; "
+        f"crates = map builder.crate {nix_value(crates)}; "
         f"compiled = {nix_value(compiled)}; variables = {nix_value(fetched.variables)}; }}"
     )
 

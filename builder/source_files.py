@@ -1,7 +1,8 @@
-"""Looks at a source before anything of it runs: the names of its files, and what its pyproject.toml asks for."""
+"""Looks at a source before anything of it runs: the names of its files, and what it says it is built with."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tarfile
 import zipfile
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from builder.cargo_lock import is_cargos, locked_crates
 from builder.errors import ResolveError
 
 if sys.version_info >= (3, 11):
@@ -19,9 +21,11 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from builder.models import Crate
+
 #: What a project without a `[build-system]` is built with (PEP 517, "Source trees").
 LEGACY_REQUIRES = ("setuptools>=40.8.0",)
-_LARGEST = 1 << 20
+_LARGEST = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,13 @@ class SourceFiles:
         names: of all files, relative to the project's folder.
         name: of the project, as its pyproject.toml has it, or None.
         requires: what its build backend needs (PEP 518).
+        crates: Rust crates that its Cargo.lock files name.
     """
 
     names: tuple[str, ...]
     name: str | None
     requires: tuple[str, ...]
+    crates: tuple[Crate, ...] = ()
 
 
 def look_into(path: Path, subdirectory: str | None, where: str) -> SourceFiles:
@@ -48,7 +54,7 @@ def look_into(path: Path, subdirectory: str | None, where: str) -> SourceFiles:
         where: what an error begins with.
 
     Raises:
-        ResolveError: it is no archive, holds no project, or its pyproject.toml is malformed.
+        ResolveError: it is no archive, holds no project, or its pyproject.toml or Cargo.lock is malformed.
     """
     try:
         names, texts = _folder(path) if path.is_dir() else _archive(path)
@@ -71,7 +77,8 @@ def look_into(path: Path, subdirectory: str | None, where: str) -> SourceFiles:
     if not isinstance(requires, list | tuple) or not all(isinstance(word, str) for word in requires):
         raise ResolveError(f"{where}: build-system.requires of its pyproject.toml is no list of strings")
     name = described.get("name") if isinstance(described, dict) else None
-    return SourceFiles(tuple(sorted(own)), name if isinstance(name, str) else None, tuple(requires))
+    crates = locked_crates(texts, set(names), project, where)
+    return SourceFiles(tuple(sorted(own)), name if isinstance(name, str) else None, tuple(requires), crates)
 
 
 def _folder(path: Path) -> tuple[list[str], dict[str, bytes]]:
@@ -79,7 +86,7 @@ def _folder(path: Path) -> tuple[list[str], dict[str, bytes]]:
     texts = {
         name: (path / name).read_bytes()[:_LARGEST]
         for name in names
-        if PurePosixPath(name).name == "pyproject.toml" and (path / name).is_file()
+        if _is_read(name) and (path / name).is_file()
     }
     return names, texts
 
@@ -90,7 +97,7 @@ def _archive(path: Path) -> tuple[list[str], dict[str, bytes]]:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             texts = {}
             for entry in entries:
-                if _is_pyproject(entry.filename):
+                if _is_read(entry.filename):
                     with archive.open(entry) as file:
                         texts[_plain(entry.filename)] = file.read(_LARGEST)
             return [_plain(entry.filename) for entry in entries], texts
@@ -100,8 +107,10 @@ def _archive(path: Path) -> tuple[list[str], dict[str, bytes]]:
             if member.isdir():
                 continue
             names.append(_plain(member.name))
-            if _is_pyproject(member.name) and (opened := tar.extractfile(member)):
-                texts[_plain(member.name)] = opened.read(_LARGEST)
+            # A link may lead nowhere.
+            with contextlib.suppress(KeyError):
+                if _is_read(member.name) and (opened := tar.extractfile(member)):
+                    texts[_plain(member.name)] = opened.read(_LARGEST)
     return names, texts
 
 
@@ -109,8 +118,8 @@ def _plain(name: str) -> str:
     return name.removeprefix("./")
 
 
-def _is_pyproject(name: str) -> bool:
-    return PurePosixPath(name).name == "pyproject.toml"
+def _is_read(name: str) -> bool:
+    return PurePosixPath(name).name == "pyproject.toml" or is_cargos(name)
 
 
 def _project_folder(names: Iterable[str], subdirectory: str | None, *, is_archive: bool) -> str:

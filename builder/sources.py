@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import nix, store
+from builder.crates import supply_crates
 from builder.debian import extract_busybox, fetch_deb, find_mirrors
 from builder.debian import redact as without_credentials
 from builder.errors import NowhereError
@@ -202,4 +203,6 @@ def supply(
     places = supply_base(lock.base, lock.architecture, settings, cache=cache, display=display)
     urls = supply_files(lock.files, find, gone=gone, display=display)
     supply_commits(lock, spec, cache=cache, display=display)
+    crates = {f"{built.name} {built.version}": built.crates for built in lock.built}
+    supply_crates(crates, lambda: find().session, settings, display=display)
     return Supply(mirrors=places, urls=urls)

@@ -58,6 +58,11 @@ _ASIDE = frozenset(
 )
 
 
+def is_aside(path: PurePosixPath) -> bool:
+    """Whether a file, by its path in the project's folder, is in a folder that no build of the project compiles."""
+    return not _ASIDE.isdisjoint(part.lower() for part in path.parts[:-1])
+
+
 def build_tools(filenames: Iterable[str], requires: Iterable[str]) -> tuple[bool, tuple[str, ...]]:
     """Say what a package is built with.
 
@@ -72,7 +77,7 @@ def build_tools(filenames: Iterable[str], requires: Iterable[str]) -> tuple[bool
     packages: set[str] = set()
     for filename in filenames:
         path = PurePosixPath(filename)
-        if _ASIDE.intersection(part.lower() for part in path.parts[:-1]):
+        if is_aside(path):
             continue
         # ".S" is assembler for the C compiler, ".C" is C++: the case of a suffix makes no difference here.
         tools = _FILES.get(path.name, _SUFFIXES.get(path.suffix.lower()))

@@ -112,6 +112,7 @@ def resolve_base(
     cache: Path,
     system_packages: Sequence[str] = (),
     build_packages: Sequence[str] | None = None,
+    build_defaults: Sequence[str] = (),
     target: Architecture = "x86_64",
     extra_suites: Mapping[str, str] | None = None,
     keep: Base | None = None,
@@ -128,6 +129,7 @@ def resolve_base(
         system_packages: packages the app needs besides, by name.
         build_packages: packages that builds from source need besides compilers, by name; None where nothing is
             compiled, and then there are no compilers either.
+        build_defaults: more such packages, but for those that one of `build_packages` provides.
         target: the image's architecture.
         extra_suites: see `suite_for`.
         keep: pins that stay as they are as long as they fit; None pins everything anew.
@@ -150,10 +152,10 @@ def resolve_base(
     resolver = _Resolver(suite, python, find_mirrors(mirrors), cache, note)
     if keep is not None:
         try:
-            return resolver.with_additions(keep, target, extra, build, compiles=compiles)
+            return resolver.with_additions(keep, target, extra, build, build_defaults, compiles=compiles)
         except HeldBackError as error:
             note(f"the base is updated: {error}")
-    return resolver.with_additions(resolver.base(), target, extra, build, compiles=compiles)
+    return resolver.with_additions(resolver.base(), target, extra, build, build_defaults, compiles=compiles)
 
 
 def _checked_names(attribute: str, packages: Sequence[str]) -> list[str]:
@@ -204,7 +206,14 @@ class _Resolver:
         return Busybox(**deb.model_dump(), nar_sha256=busybox_nar_sha256(program))
 
     def with_additions(
-        self, base: Base, target: Architecture, extra: Sequence[str], build: Sequence[str], *, compiles: bool
+        self,
+        base: Base,
+        target: Architecture,
+        extra: Sequence[str],
+        build: Sequence[str],
+        defaults: Sequence[str],
+        *,
+        compiles: bool,
     ) -> Base:
         """A base with what an app and its builds need beyond it, and pins that it has of these kept where they fit.
 
@@ -213,6 +222,7 @@ class _Resolver:
             target: the architecture.
             extra: packages for the image, by name.
             build: packages for builds alone, by name.
+            defaults: more of these, but for those that one of `build` provides.
             compiles: whether builds need compilers.
 
         Raises:
@@ -224,11 +234,16 @@ class _Resolver:
         tools: tuple[Deb, ...] = ()
         if compiles:
             names = [*(name.format(v=self._python) for name in TOOLCHAIN), *build]
-            tools = self._additions(names, target, (*there, *image), base.build)
+            tools = self._additions(names, target, (*there, *image), base.build, defaults)
         return base.model_copy(update={"extra": image, "build": tools})
 
     def _additions(
-        self, names: Sequence[str], target: Architecture, there: Sequence[Deb], before: Sequence[Deb]
+        self,
+        names: Sequence[str],
+        target: Architecture,
+        there: Sequence[Deb],
+        before: Sequence[Deb],
+        defaults: Sequence[str] = (),
     ) -> tuple[Deb, ...]:
         """What the named packages need beyond those that are there, with earlier pins kept where they fit."""
         debian = DEBIAN_ARCHITECTURES[target]
@@ -238,9 +253,10 @@ class _Resolver:
             # The same packages as before stay as they are, all together: they fit each other, and what is there. A
             # newer one would often need a newer base, as libc6-dev does, which goes with one version of libc6 alone.
             current = {deb.package: index.best(deb.package) or _pinned(index, deb) for deb in there}
-            if old and self._closure(index, current, names).keys() == old.keys():
+            if old and self._closure(index, current, names, defaults).keys() == old.keys():
                 return tuple(old.values())
-            found = self._closure(index, {deb.package: _pinned(index, deb) for deb in there}, names)
+            pinned = {deb.package: _pinned(index, deb) for deb in there}
+            found = self._closure(index, pinned, names, defaults)
         # An old pin's own dependencies are not known any more: they are in no index. While nothing that came
         # with the old pins has gone from the set, they still have what they had; otherwise all are pinned
         # anew.
@@ -250,11 +266,11 @@ class _Resolver:
         return tuple(kept.get(package.name) or package.deb() for package in found.values())
 
     def _closure(
-        self, index: Index, fixed: Mapping[str, Package], names: Sequence[str]
+        self, index: Index, fixed: Mapping[str, Package], names: Sequence[str], defaults: Sequence[str]
     ) -> dict[str, Package]:
         """What the named packages need beyond fixed ones, sorted by name."""
         closure = Closure(index, suite=self._suite.codename, stop=STOP, fixed=fixed)
-        closure.add(names)
+        closure.add(names, defaults=defaults)
         return {package.name: package for package in closure.packages()}
 
     @contextmanager

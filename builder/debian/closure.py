@@ -53,8 +53,12 @@ class Closure:
         for package in self._fixed.values():
             self._note_provided(package)
 
-    def add(self, names: Iterable[str]) -> None:
+    def add(self, names: Iterable[str], *, defaults: Iterable[str] = ()) -> None:
         """Add packages by name with all they depend on.
+
+        Args:
+            names: what is asked for.
+            defaults: added too, but for those that one of `names` provides, as cargo-web does cargo.
 
         Raises:
             HeldBackError: a fixed package is too old for one of them.
@@ -64,6 +68,9 @@ class Closure:
         # What was asked for comes first, so that alternatives are settled by it and not by their order.
         for name in names:
             self._take(self._named(name), queue)
+        for name in defaults:
+            if name not in self._provided:
+                self._take(self._named(name), queue)
         while queue:
             package = queue.popleft()
             for group in package.requirements:
@@ -152,7 +159,7 @@ class Closure:
                         raise ResolveError(
                             f"Debian {self._suite}: {package.name} and {other.name} cannot be in one image: "
                             f"{package.name} {package.version} excludes {relation}",
-                            hint="leave one of them, or what depends on it, out of system_packages",
+                            hint="leave one of them, or what depends on it, out of system_packages and build_packages",
                         )
 
 

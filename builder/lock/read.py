@@ -198,6 +198,7 @@ class _Reader:
                     self._requirement(f"{place}.requires[{number}]", entry)
                     for number, entry in enumerate(requires)
                 ),
+                crates=ours.get("crates", ()),
                 compiled=ours.get("compiled", False),
                 variables=ours.get("variables", {}),
                 filename=wheel.get("name"),

@@ -171,6 +171,10 @@ def _built(built: Built, *, portable: bool) -> Iterator[str]:
         entry = {"name": wheel.name, "version": wheel.version, "wheel": _file(wheel, portable=portable)}
         yield f"    {_inline(entry)},"
     yield "]"
+    if built.crates:
+        yield "crates = ["
+        yield from (f"    {_inline(crate.model_dump())}," for crate in built.crates)
+        yield "]"
 
 
 def _source_key(built: Built) -> str:

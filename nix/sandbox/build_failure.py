@@ -163,8 +163,9 @@ def _module(match: re.Match[str]) -> str:
 
 def _crate(match: re.Match[str]) -> str:
     return (
-        f"cargo has not got the crate {match[1]}; a crate is had from the package's own source (vendored), by the "
-        "checksum in its Cargo.lock, or from a librust-...-dev package in build_packages"
+        f"cargo has not got the crate {match[1]}, or not in the version it asks for; a crate is had from the package's "
+        "own source (vendored), by its checksum in Cargo.lock as that was when the package was locked, or from a "
+        "librust-...-dev package in build_packages, in place of the others"
     )
 
 
@@ -210,6 +211,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
         (r"Could NOT find ([\w.+-]+) ", _library),
         (r"no matching package named `([^`]+)` found", _crate),
         (r"failed to get `([^`]+)` as a dependency", _crate),
+        (r"failed to select a version for the requirement `([^`\s]+)", _crate),
         (
             r"unable to detect version for|setuptools-scm was unable|versioneer.*(?:no suitable tags)",
             _version,

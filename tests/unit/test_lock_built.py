@@ -11,7 +11,7 @@ from packaging.pylock import Pylock
 
 from builder.errors import LockError
 from builder.lock import LockFile, dumps, read_lock, write_lock
-from builder.models import Built, Source
+from builder.models import Built, Crate, Source
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -63,6 +63,7 @@ BUILT = (
     made("named", archive("named-1.0.tar.gz")),
     made("nowhere", archive("nowhere-1.0.tar.gz", url=None)),
     made("old", archive("Old_1.0.tar.bz2")),
+    made("rusty", archive("rusty-1.0.tar.gz"), crates=(Crate(name="libc", version="0.2.1+a", sha256=OTHER),)),
 )
 
 
@@ -112,6 +113,15 @@ def test_a_portable_lock_of_built_packages_names_no_index(tmp_path: Path) -> Non
     assert read_lock(tmp_path / "lock.toml").lock.built == portable
 
 
+def test_each_crate_has_a_line_of_its_own_and_a_package_without_any_has_no_word_of_them() -> None:
+    crates = tuple(Crate(name=name, version="1.0.0", sha256=SHA) for name in ("adder", "beta"))
+    package = made("named", archive("named-1.0.tar.gz"))
+    assert "crates" not in dumps(locked(package))
+    lines = dumps(locked(package.model_copy(update={"crates": crates}))).splitlines()
+    assert f'    {{ name = "adder", version = "1.0.0", sha256 = "{SHA}" }},' in lines
+    assert f'    {{ name = "beta", version = "1.0.0", sha256 = "{SHA}" }},' in lines
+
+
 def test_every_file_that_builds_need_is_among_a_locks_files() -> None:
     other = wheel("setuptools", "80.9.0", sha256=OTHER)
     one = made("named", archive("named-1.0.tar.gz"), requires=(other,))
@@ -131,6 +141,7 @@ def test_every_file_that_builds_need_is_among_a_locks_files() -> None:
         ('tree-sha256 = "0', 'tree-sha256 = "x', r"tool.builder.sha256: string should match"),
         ("requires = [\n", "requires = [\n1,", "is malformed"),
         ('name = "setuptools-80.9.0', 'name = "setuptools/80.9.0', "not the name of a wheel"),
+        ('name = "libc"', 'name = "../libc"', r"tool.builder.crates.0.name: string should match"),
     ],
 )
 def test_an_edited_lock_of_built_packages_is_refused(
@@ -138,7 +149,8 @@ def test_an_edited_lock_of_built_packages_is_refused(
 ) -> None:
     path = tmp_path / "lock.toml"
     tools = (wheel("setuptools", "80.9.0", url="https://h.example/get/7"),)
-    write_lock(path, locked(made("committed", COMMIT, requires=tools)))
+    crates = (Crate(name="libc", version="0.2.1", sha256=OTHER),)
+    write_lock(path, locked(made("committed", COMMIT, requires=tools, crates=crates)))
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))

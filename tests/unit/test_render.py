@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.models import AppSpec, Base, Busybox, Deb, Endpoint, Lock, Wheel
+from builder.models import AppSpec, Base, Built, Busybox, Crate, Deb, Endpoint, Lock, Source, Wheel
 from builder.render import nix_string, nix_value, render
 
 HASH = "0123456789abcdef" * 4
@@ -112,6 +112,16 @@ def test_what_a_lock_or_app_holds_cannot_become_code():
 
 def test_a_url_is_left_out_where_the_lock_has_none():
     assert "url =" not in render(make_spec(), make_lock(), "sha256:feed")
+
+
+def test_a_package_that_is_built_has_its_crates_in_the_expression():
+    source = Source(kind="archive", filename="rusty-1.0.tar.gz", sha256=HASH)
+    crates = (Crate(name="libc", version="0.2.1", sha256=HASH[::-1]),)
+    built = Built(name="rusty", version="1.0", source=source, compiled=True, crates=crates)
+    text = render(make_spec(), make_lock(built=(built,)), "sha256:feed")
+    assert f'(builder.crate {{ name = "libc"; version = "0.2.1"; sha256 = "{HASH[::-1]}"; }})' in text
+    bare = built.model_copy(update={"crates": ()})
+    assert "crate" not in render(make_spec(), make_lock(built=(bare,)), "sha256:feed")
 
 
 def test_an_app_with_endpoints_exposes_its_port():

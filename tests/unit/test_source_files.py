@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builder.errors import ResolveError
+from builder.models import Crate
 from builder.source_files import LEGACY_REQUIRES, look_into
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PROJECT = '[build-system]\nrequires = ["flit_core>=3"]\n[project]\nname = "Some.Thing"\n'
+CARGO = f"""[[package]]
+name = "libc"
+version = "0.2.1"
+source = "registry+https://h.example/"
+checksum = "{"1" * 64}"
+"""
 
 
 def tar(path: Path, files: dict[str, str], mode: str = "w:gz") -> Path:
@@ -36,7 +43,7 @@ def zipped(path: Path, files: dict[str, str]) -> Path:
 
 @pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz", "zip", "folder"])
 def test_every_kind_of_source_tells_its_files_and_what_it_is_built_with(tmp_path: Path, kind: str) -> None:
-    files = {"thing-1.0/pyproject.toml": PROJECT, "thing-1.0/src/thing.c": ""}
+    files = {"thing-1.0/pyproject.toml": PROJECT, "thing-1.0/src/thing.c": "", "thing-1.0/Cargo.lock": CARGO}
     path = tmp_path / f"thing.{kind}"
     if kind == "zip":
         zipped(path, files)
@@ -44,12 +51,23 @@ def test_every_kind_of_source_tells_its_files_and_what_it_is_built_with(tmp_path
         (path / "src").mkdir(parents=True)
         (path / "pyproject.toml").write_text(PROJECT)
         (path / "src/thing.c").touch()
+        (path / "Cargo.lock").write_text(CARGO)
     else:
         tar(path, files, f"w:{kind.rpartition('.')[2]}")
     seen = look_into(path, None, "here")
-    assert seen.names == ("pyproject.toml", "src/thing.c")
+    assert seen.names == ("Cargo.lock", "pyproject.toml", "src/thing.c")
     assert seen.name == "Some.Thing"
     assert seen.requires == ("flit_core>=3",)
+    assert seen.crates == (Crate(name="libc", version="0.2.1", sha256="1" * 64),)
+
+
+def test_a_link_that_leads_nowhere_is_not_followed(tmp_path: Path) -> None:
+    path = tar(tmp_path / "x.tar", {"x/pyproject.toml": PROJECT}, "w")
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("x/Cargo.lock")
+        link.type, link.linkname = tarfile.SYMTYPE, "../../Cargo.lock"
+        archive.addfile(link)
+    assert look_into(path, None, "here").names == ("Cargo.lock", "pyproject.toml")
 
 
 def test_a_project_without_pyproject_is_built_with_setuptools(tmp_path: Path) -> None:

@@ -165,6 +165,27 @@ def test_packages_that_exclude_each_other_are_reported(index):
     assert close(found, "b", "d", "e") == ["b", "d", "e"]
 
 
+def test_a_default_gives_way_to_what_was_asked_for_and_provides_it(index):
+    found = index(
+        [
+            stanza("cargo", Depends="rustc"),
+            stanza("cargo-web", Provides="cargo", Conflicts="cargo", Depends="rustc-web"),
+            stanza("rustc"),
+            stanza("rustc-web", Provides="rustc (= 1)", Conflicts="rustc"),
+            stanza("other"),
+        ]
+    )
+
+    def chosen(*names):
+        closure = Closure(found, suite="bookworm")
+        closure.add(names, defaults=["cargo", "rustc"])
+        return [package.name for package in closure.packages()]
+
+    assert chosen("other") == ["cargo", "other", "rustc"]
+    assert chosen("cargo-web", "rustc-web") == ["cargo-web", "rustc-web"]
+    assert chosen("rustc-web") == ["cargo", "rustc-web"]
+
+
 def fixed(name, version, provides=""):
     return {name: read_stanza(stanza(name, version, Provides=provides).encode(), "debian")}
 
