@@ -129,7 +129,7 @@ def _machine_types(value: object, where: str, base: Path) -> tuple[str, ...]:
 
 
 def _num_gpus(value: object, where: str, _base: Path) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     raise DeclarationError(f"{where} must be a number of GPUs, not {_shown(value)}")
 

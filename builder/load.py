@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from builder.app import BUILD_SETTINGS, PLATFORM_SETTINGS, App
 from builder.declaration import Opaque, label, read_attributes
 from builder.errors import DeclarationError, ToolError
+from builder.machines import check_machines
 from builder.process import run as run_program
 from builder.redact import redact
 from builder.target import Target, app_name, find_target, near
@@ -310,17 +311,26 @@ def _fields(target: Target, report: dict[str, Any]) -> dict[str, Any]:
         report["settings"], base=file.parent, where=lambda key: _place(target, report, key)
     )
     labels = {**target.labels, **report["labels"]}
-    place = _place(target, report, "requirements")
+    places: dict[str, str] = {}
     if target.table:
         where = f"{target.pyproject}: [tool.{target.table}.apps.{target.name}]"
         written = {key: value for key, value in target.settings.items() if key in BUILD_SETTINGS}
         platform = {key: value for key, value in target.settings.items() if key in PLATFORM_SETTINGS}
         table = read_attributes(written, base=target.root, where=lambda key: f"{where} {key}")
-        if "requirements" in table and (target.table == "builder" or "requirements" not in declared):
-            place = f"{where} requirements"
+        ours = target.table == "builder"
+        for key in ("requirements", "machine_type", "num_gpus"):
+            if key in written and (ours or key not in report["settings"]):
+                places[key] = f"{where} {key}"
         # fal's tables fill in what the class leaves out; ours have the last word.
-        declared = {**declared, **table} if target.table == "builder" else {**table, **declared}
+        declared = {**declared, **table} if ours else {**table, **declared}
         labels |= platform
+
+    def place(key: str) -> str:
+        return places.get(key) or _place(target, report, key)
+
+    machines = check_machines(
+        declared.get("machine_types", ("S",)), declared.get("num_gpus"), root=target.root, where=place
+    )
     shown = {key: text for key, value in labels.items() if (text := label(value)) is not None}
     return {
         "name": target.name or _name(target, report),
@@ -333,7 +343,8 @@ def _fields(target: Target, report: dict[str, Any]) -> dict[str, Any]:
             {"method": method, "path": path} for method, path in _endpoints(target, report["endpoints"], cls)
         ),
         "labels": dict(sorted(shown.items())),
-        "requirements_place": place,
+        "requirements_place": place("requirements"),
+        "architecture": machines[0].architecture,
         "requirements_context_dir": file.parent,
         "app_files_ignore": tuple(App.app_files_ignore),
         "local_modules": {name: tuple(map(Path, places)) for name, places in report["modules"]},

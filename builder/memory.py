@@ -36,7 +36,7 @@ def _tool() -> list[tuple[str, int, int]]:
     found = []
     for folder in (_PACKAGE, resources.nix_library(), resources.templates()):
         for path in sorted(folder.rglob("*")):
-            if path.suffix in (".py", ".nix", ".sh", ".j2"):
+            if path.suffix in (".py", ".nix", ".sh", ".j2", ".toml"):
                 info = path.stat()
                 found.append((str(path), info.st_mtime_ns, info.st_size))
     return found

@@ -168,7 +168,7 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
 
     fields = declare(request.target, interpreter=request.interpreter)
     options = (request.python, request.architecture)
-    label = variant(fields["name"], fields.get("machine_types", ()), request.architecture)
+    label = variant(fields["name"], fields["architecture"], request.architecture)
     lock = lock_file(fields["root"], label)
     target = (out_link or Path(f"result-{label}")) if link else None
     steps = 0

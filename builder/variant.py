@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from builder.models import Architecture
@@ -17,36 +16,21 @@ if TYPE_CHECKING:
 # The OCI image specification's names of platforms -> this project's names of architectures.
 PLATFORMS: dict[str, Architecture] = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
-# Machines whose processor is an ARM one; all others are x86_64.
-_ARM_MACHINES = ("GH200", "GB200", "GB300")
-
-
-def declared_architecture(machine_types: Iterable[str]) -> Architecture:
-    """The architecture of an app's machines.
-
-    Args:
-        machine_types: as declared: "GPU-GH200".
-    """
-    arm = any(name in machine for machine in machine_types for name in _ARM_MACHINES)
-    return "aarch64" if arm else "x86_64"
-
 
 def platform_option(architecture: Architecture) -> str:
     """How a command line asks for an architecture: `--platform linux/arm64`."""
     return "--platform " + next(name for name, known in PLATFORMS.items() if known == architecture)
 
 
-def variant(name: str, machine_types: Iterable[str], architecture: Architecture | None) -> str:
+def variant(name: str, declared: Architecture, architecture: Architecture | None) -> str:
     """What an app's files are named after: `app`, or `app-aarch64` where that is not what its machines have.
 
     Args:
         name: the app's.
-        machine_types: as declared.
+        declared: what its machines have.
         architecture: what it is built for; None for what is declared.
     """
-    if architecture in (None, declared_architecture(machine_types)):
-        return name
-    return f"{name}-{architecture}"
+    return name if architecture in (None, declared) else f"{name}-{architecture}"
 
 
 def lock_file(root: Path, label: str) -> Path:

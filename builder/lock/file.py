@@ -37,4 +37,4 @@ def lock_path(spec: AppSpec, architecture: Architecture | None = None) -> Path:
         spec: the app.
         architecture: the target's; None for what its machines have.
     """
-    return lock_file(spec.root, variant(spec.name, spec.machine_types, architecture))
+    return lock_file(spec.root, variant(spec.name, spec.architecture, architecture))

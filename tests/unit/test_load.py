@@ -446,7 +446,7 @@ def test_our_table_in_pyproject_overrides_the_class(folder: Path) -> None:
         """
         [tool.builder.apps.big]
         ref = "app.py::Upscale"
-        machine_type = "L"
+        machine_type = "GPU-L4"
         python_version = "3.13"
         keep_alive = 10
         """,
@@ -460,7 +460,7 @@ def test_our_table_in_pyproject_overrides_the_class(folder: Path) -> None:
             num_gpus = 1
     """
     spec = loaded(folder, app, "big")
-    assert (spec.name, spec.machine_types, spec.num_gpus, spec.python) == ("big", ("L",), 1, "3.13")
+    assert (spec.name, spec.machine_types, spec.num_gpus, spec.python) == ("big", ("GPU-L4",), 1, "3.13")
     assert spec.labels == {"keep_alive": "10"}
 
 
@@ -480,10 +480,10 @@ def test_a_fal_table_in_pyproject_fills_in_what_the_class_leaves_out(folder: Pat
         from builder import App
 
         class Upscale(App):
-            machine_type = "S"
+            machine_type = "GPU-T4"
     """
     spec = loaded(folder, app, "big")
-    assert (spec.machine_types, spec.num_gpus, spec.labels) == (("S",), 2, {"auth": "public"})
+    assert (spec.machine_types, spec.num_gpus, spec.labels) == (("GPU-T4",), 2, {"auth": "public"})
 
 
 def test_a_wrong_value_in_pyproject_is_refused_with_its_table(folder: Path) -> None:

@@ -149,7 +149,7 @@ def test_the_python_comes_from_the_command_the_app_the_settings_the_lock_or_this
 def test_the_architecture_comes_from_the_command_or_the_machine_type(index: Index, tmp_path: Path) -> None:
     assert lock(of(tmp_path)).lock.architecture == "x86_64"
     assert lock(of(tmp_path), architecture="aarch64").lock.architecture == "aarch64"
-    hopper = of(tmp_path, machine_types=("GPU-GH200",))
+    hopper = of(tmp_path, machine_types=("GPU-GH200",), architecture="aarch64")
     assert lock(hopper, architecture="x86_64").lock.architecture == "x86_64"
     assert lock(hopper).lock.architecture == "aarch64"
 

@@ -17,6 +17,7 @@ def test_code_that_is_edited_during_a_build_is_not_taken_for_what_was_built(tmp_
         "root": tmp_path,
         "endpoints": (),
         "kind": "builder",
+        "architecture": "x86_64",
     }
     image = Image("app", tmp_path / "image", "sha256:1", "sha256:2", 3, 4)
     image.path.mkdir()
