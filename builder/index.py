@@ -7,12 +7,16 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
+from builder import cuda
 from builder.credentials import Credentials
 from builder.errors import DeclarationError, NowhereError
 from builder.fetch import FetchError, Session, download, fetching_for, public_url
 from builder.local_index import local_path
 from builder.machine_config import machine_config, without_name
 from builder.requirements import Requirements, Step, declared_url
+from builder.settings import expand
 from builder.simple_index import list_project
 from builder.uvtool import Indexes, Query, UvError, compile_pins, default_index
 
@@ -131,6 +135,9 @@ class Finder:
             rest = [file for file in rest if file.sha256 not in found]
             if not rest:
                 break
+        for indexes, wheels in self._torch_builds(rest):
+            found |= self._on(indexes, wheels)
+        rest = [file for file in rest if file.sha256 not in found]
         for file in list(rest):
             source = self._hinted(file) if mirrored and file.sha256 not in gone else None
             if source is not None:
@@ -226,6 +233,18 @@ class Finder:
             yield replace(self.indexes[0], default=without_name(url), extra=())
         if self.indexes[0].extra:
             yield replace(self.indexes[0], extra=())
+
+    def _torch_builds(self, files: Sequence[PinnedFile]) -> Iterator[tuple[Indexes, list[PinnedFile]]]:
+        """PyTorch's index of each build that is locked (`+cu128`), and what of some files may be there."""
+        own = [file for file in files if file.name in cuda.packages()]
+        builds = {Version(file.version).local or "" for file in self.files if file.name in cuda.packages()}
+        mirror = self.settings.mirrors.get("pytorch")
+        for build in sorted(build for build in builds if build == "cpu" or cuda.cuda_of(build)):
+            # triton's files have no build in their version.
+            wheels = [file for file in own if Version(file.version).local in (build, None)]
+            url = cuda.index_of(build, expand(mirror, "tool.builder.mirrors.pytorch") if mirror else None)
+            if wheels:
+                yield replace(self.indexes[0], default=url, extra=(), find_links=(), links=()), wheels
 
     def _on(self, indexes: Indexes, wheels: Sequence[PinnedFile]) -> dict[str, Source]:
         """What these indexes offer of some wheels."""

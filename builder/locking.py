@@ -47,7 +47,6 @@ def ensure_lock(
     architecture: Architecture | None = None,
     python: str | None = None,
     runtime: Sequence[str] | None = None,
-    torch_backend: str | None = None,
     upgrade: bool = False,
     upgrade_packages: Collection[str] = (),
     frozen: bool = False,
@@ -68,7 +67,6 @@ def ensure_lock(
         architecture: the target's; None for what the app's machines have.
         python: "3.11"; None for what is declared, set, in the present lock, or this machine's, in that order.
         runtime: requirements to add to the app's; None for what the app's runtime needs.
-        torch_backend: uv's --torch-backend, or None.
         upgrade: choose every version anew, Debian's included.
         upgrade_packages: names of packages to choose anew.
         frozen: refuse to write.
@@ -135,7 +133,6 @@ def ensure_lock(
         present=present or _beside(spec),
         cache=cache,
         runtime=runtime_requirements(spec) if runtime is None else runtime,
-        torch_backend=torch_backend,
         upgrade=upgrade,
         upgrade_packages=names,
         report=say,
@@ -155,7 +152,6 @@ def _lock_anew(
     present: LockFile | None,
     cache: Path,
     runtime: Sequence[str],
-    torch_backend: str | None,
     upgrade: bool,
     upgrade_packages: tuple[str, ...],
     report: Callable[[str], None],
@@ -225,7 +221,6 @@ def _lock_anew(
             settings=settings,
             folder=spec.root,
             runtime=parse_runtime(runtime),
-            torch_backend=torch_backend,
             sources=Sources(fetcher, builder),
         ),
         Keep(kept.wheels if kept else (), upgrade_packages, upgrade, kept.built if kept else ()),

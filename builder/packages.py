@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
+from builder import cuda
 from builder.errors import ResolveError
 from builder.explain import explain, without_wheel
+from builder.fetch import FetchError
 from builder.models import Wheel
 from builder.redact import strip_url
 from builder.requirements import check_wheel_fits
 from builder.simple_index import list_project, read_page
 from builder.source_index import SourceIndex
-from builder.uvtool import UvError, compile_pins, default_index
+from builder.uvtool import Indexes, UvError, compile_pins, default_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from builder.requirements import Requirement, Step
     from builder.simple_index import Listed
     from builder.source_build import Fetched, Made
-    from builder.uvtool import Candidate, Indexes, Query
+    from builder.uvtool import Candidate, Query
 
 
 class Packages:
@@ -68,11 +70,13 @@ class Packages:
         # Packages of an index that are built since they have no wheel that fits.
         self._wheelless = {one.name for one in kept if not one.source.direct}
         self._wheelless |= {name for name, one in made.items() if not one.built.source.direct}
+        # PyTorch's index that its packages are taken from, or None for wherever they are found.
+        self._torch_index: str | None = None
         self._index = SourceIndex(
             question.target,
             listing=self._listing,
             metadata=lambda name, listed: self._make_listed(name, listed).metadata,
-            offered=lambda name: name in self._wheelless or self._forced(name),
+            offered=lambda name: name in self._wheelless or self._forced(name) or self._of_torch(name),
             forced=self._forced,
             only=indexes.none,
         )
@@ -97,17 +101,23 @@ class Packages:
         extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
         return f"{made.built.name}{extras} @ {made.wheel.as_uri()}"
 
-    def choose(self, query: Query) -> tuple[Candidate, ...]:
+    def choose(self, query: Query, torch_index: str | None = None) -> tuple[Candidate, ...]:
         """Ask uv, and again as long as its answer is that a package has no wheel.
+
+        Args:
+            query: what is asked.
+            torch_index: URL of the index that PyTorch's packages are taken from, and only those; None for wherever
+                they are found.
 
         Raises:
             ResolveError, BuildError: there is no solution, or a build failed.
         """
         question = self._question
+        self._torch_index = torch_index
         with self._index.serving() as url:
             while True:
                 indexes = self._indexes
-                if self._wheelless or self._step.no_binary:
+                if self._wheelless or self._step.no_binary or torch_index:
                     indexes = replace(self._without_forced(indexes), source_index=url)
                     if indexes.none:
                         # What is built comes from that index, so uv has to look on one; it leads to no other.
@@ -125,6 +135,9 @@ class Packages:
                         ) from error
                     self._wheelless |= more
                     continue
+                if torch_index and self._index.failure is not None:
+                    # uv has passed over the index that did not answer, and taken another build.
+                    raise self._index.failure
                 for candidate in found:
                     if (
                         self._forced(candidate.name)
@@ -172,7 +185,20 @@ class Packages:
             )
         return self._question.sources
 
+    def _of_torch(self, name: str) -> bool:
+        return self._torch_index is not None and name in cuda.packages()
+
     def _listing(self, name: str) -> tuple[Listed, ...]:
+        if self._of_torch(name):
+            own = Indexes(cert=self._indexes.cert, insecure_hosts=self._indexes.insecure_hosts)
+            try:
+                return list_project(name, own, self._torch_index, self._session)
+            except FetchError as error:
+                raise FetchError(
+                    f"{self._place}{name}, from PyTorch's index: {error}",
+                    hint=f"{error.hint} A mirror of that index is named by pytorch in [tool.builder.mirrors].",
+                    status=error.status,
+                ) from error
         default = None if self._indexes.none else default_index(self._indexes, self._question.folder)
         return list_project(name, self._indexes, default, self._session)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from builder.machines import Machine
     from builder.models import Built, Wheel
     from builder.requirements import Requirement, Requirements
     from builder.settings import Settings
@@ -53,8 +54,7 @@ class Question:
         settings: the project's.
         folder: where uv runs.
         runtime: requirements this program adds by itself.
-        torch_backend: uv's --torch-backend. None leaves PyTorch to the indexes and find-links that are
-            configured.
+        machines: what the app runs on, which the CUDA build of PyTorch is chosen for; none leaves it as it is found.
         sources: fetches and builds what has no wheel; None where nothing is to be built.
     """
 
@@ -63,7 +63,7 @@ class Question:
     settings: Settings
     folder: Path
     runtime: tuple[Requirement, ...] = ()
-    torch_backend: str | None = None
+    machines: tuple[Machine, ...] = ()
     sources: Sources | None = None
 
 

@@ -18,6 +18,7 @@ from builder.packages import Packages, as_wheel
 from builder.question import Keep, Question, Sources
 from builder.redact import strip_url
 from builder.requirements import Step, parse_runtime
+from builder.torch_builds import choose_torch
 from builder.uvtool import Candidate, File, Indexes, Query
 
 if TYPE_CHECKING:
@@ -125,7 +126,14 @@ class _Solver:
         steps = self.question.requirements.steps
         for number, step in enumerate(steps, 1):
             before = self.versions()
-            self.solve(step, place=f"step {number} of {len(steps)}: " if len(steps) > 1 else "")
+            place = f"step {number} of {len(steps)}: " if len(steps) > 1 else ""
+            pins = tuple(f"{name}=={version}" for name, version in sorted(before.items()))
+            try:
+                self.solve(step, place=place, constraints=pins)
+            except ConflictError:
+                if not pins:
+                    raise
+                self.solve(step, place=place)
             for name, version in sorted(self.versions().items()):
                 if before.get(name, version) != version:
                     self.notes.append(f"step {number} replaces {name} {before[name]} by {version}")
@@ -185,10 +193,22 @@ class _Solver:
             upgrade_all=self.keep.upgrade_all and not self.versions(),
             deps=not step.no_deps,
             pre=step.pre,
-            torch_backend=question.torch_backend,
             secrets=question.requirements.secrets,
         )
-        candidates = packages.choose(query)
+
+        def ask(more: tuple[str, ...], torch_index: str | None) -> tuple[Candidate, ...]:
+            asked = replace(query, constraints=(*query.constraints, *more))
+            return packages.choose(asked, torch_index)
+
+        candidates = choose_torch(
+            ask,
+            question,
+            step,
+            place,
+            self.notes.append,
+            kept=preferences["torch"].version if "torch" in preferences else None,
+            earlier=self.versions().get("torch"),
+        )
         if step.require_hashes:
             self._check_all_hashed(candidates, step)
         for candidate in candidates:

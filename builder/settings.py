@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IndexStrategy = Literal["first-index", "unsafe-first-match", "unsafe-best-match"]
-MirrorKey = Literal["debian", "debian-security", "debian-keyring", "index", "crates"]
+MirrorKey = Literal["debian", "debian-security", "debian-keyring", "index", "crates", "pytorch"]
 
 
 class Settings(BaseModel):
@@ -32,8 +32,9 @@ class Settings(BaseModel):
     Attributes:
         mirrors: where to fetch from in place of what a lock or the machine's configuration names: `debian`
             and `debian-security` (folders with `dists` and `pool`), `debian-keyring` (a path), `index` (a
-            package index, PEP 503 or 691, that stands in for the default one), `crates` (a registry of Rust
-            crates; see `builder.crates`). `${NAME}` in a URL is replaced from the environment when it is used.
+            package index, PEP 503 or 691, that stands in for the default one), `crates` (a registry of Rust crates;
+            see `builder.crates`), `pytorch` (PyTorch's index, with a folder for each build). `${NAME}` in a URL is
+            replaced from the environment when it is used.
         suites: Debian suites by Python version, for mirrors that offer more than Debian's own.
         portable: leave URLs out of locks.
         bytecode: compile .pyc files into the image.

@@ -234,7 +234,6 @@ class Query:
         upgrade_all: the same for all names.
         deps: whether dependencies are followed.
         pre: whether pre-releases are wanted.
-        torch_backend: uv's --torch-backend ("cpu", "cu129"), which adds PyTorch's own index; None for none.
         universal: list every platform's wheels instead of the target's.
         secrets: values to take out of uv's messages.
     """
@@ -246,7 +245,6 @@ class Query:
     upgrade_all: bool = False
     deps: bool = True
     pre: bool = False
-    torch_backend: str | None = None
     universal: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
@@ -327,7 +325,6 @@ def compile_pins(query: Query, target: Target, indexes: Indexes, folder: Path) -
         command += ["--upgrade"] if query.upgrade_all else []
         command += [] if query.deps else ["--no-deps"]
         command += ["--prerelease", "allow"] if query.pre else []
-        command += ["--torch-backend", query.torch_backend] if query.torch_backend else []
         try:
             run = process.run(command, given=given, env=env, cwd=folder)
         except OSError as error:

@@ -55,6 +55,21 @@ def cuda_of(backend: str) -> str | None:
     return f"{digits[:-1]}.{digits[-1]}" if backend.startswith("cu") and digits.isdecimal() else None
 
 
+def packages() -> frozenset[str]:
+    """The packages that are taken from PyTorch's own index, normalized."""
+    return frozenset(_table()["packages"])
+
+
+def index_of(backend: str, mirror: str | None = None) -> str:
+    """The URL of PyTorch's index of a build.
+
+    Args:
+        backend: "cu128" or "cpu".
+        mirror: what stands in for PyTorch's own index, or None.
+    """
+    return f"{(mirror or _table()['index']).rstrip('/')}/{backend}"
+
+
 def releases() -> tuple[str, ...]:
     """The releases of torch that are known, by major and minor version, in order."""
     return tuple(_table()["torch"])

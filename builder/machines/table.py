@@ -17,7 +17,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from builder.models import Architecture
 
@@ -81,6 +81,12 @@ def known_machines(root: Path) -> dict[str, Machine]:
 def find(name: str, machines: Mapping[str, Machine]) -> Machine | None:
     """A machine type by its name, with or without the `GPU-` before it."""
     return machines.get(name) or machines.get(_PREFIX + name)
+
+
+def find_machines(names: Iterable[str], root: Path) -> tuple[Machine, ...]:
+    """The machine types of these names that are known; `check_machines` has refused others."""
+    machines = known_machines(root)
+    return tuple(machine for name in names if (machine := find(name, machines)))
 
 
 @lru_cache(maxsize=1)
