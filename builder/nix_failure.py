@@ -147,7 +147,9 @@ def _failed_step(drv: str, said: list[str], text: str) -> BuilderError:
             hint="This is the file that the lock pins: it was published like that. Ask for another version of "
             f"{wheel['name'].replace('_', '-')}, and tell its maintainers.",
         )
-    return BuildError(f"{readable(drv)}: {words or text.strip()}", hint=f"Full log: nix log {drv}")
+    return BuildError(
+        f"{readable(drv)}: {words or text.strip()}", hint=f"Full log: nix-store --read-log {drv}"
+    )
 
 
 def _mismatch(text: str) -> PinnedFileError | None:

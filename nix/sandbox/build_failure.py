@@ -99,6 +99,8 @@ _NETWORK = "|".join(  # noqa: FLY002 - a line for each program's way of saying i
     )
 )
 _ERROR = re.compile(r"\b[Ee]rror\b|\bERROR\b|\w(?:Error|Exception)\b")
+# How gcc and rustc begin the first thing that is wrong; what fails for it says so at the end.
+_COMPILER = re.compile(r"^(?:\S+:\d+(?::\d+)?: (?:fatal )?error: |error\[E\d+\]: )")
 _KILLED = 128 + 9
 _LONGEST = 300
 # A cause is told by a line; its explanation is of the line's match.
@@ -125,8 +127,9 @@ def explain(lines: Sequence[str], code: int) -> str:
             if match:
                 return explained(match)
     errors = [line for line in said if _ERROR.search(line)]
-    last = (errors or said or [f"its build ended with code {code} and said nothing"])[-1]
-    return last if len(last) <= _LONGEST else f"{last[:_LONGEST]}..."
+    words = next((line for line in said if _COMPILER.match(line)), None)
+    words = words or (errors or said or [f"its build ended with code {code} and said nothing"])[-1]
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
 
 
 def _network(match: re.Match[str]) -> str:
