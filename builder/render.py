@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import jinja2
 
-from builder import layering, resources
+from builder import cuda, layering, resources
 from builder.code import place
+from builder.machines import find_machines
 from builder.models import Built, Source
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
         "builder.machine-types": ",".join(lock.machine_types),
         **{f"builder.app.{key}": value for key, value in sorted(spec.labels.items())},
     }
+    gpu = cuda.describe(lock, find_machines(lock.machine_types, spec.root))
+    labels |= gpu.labels
     if spec.secrets:
         labels["builder.secrets"] = ",".join(spec.secrets)
     return {
@@ -91,6 +94,7 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
             "VIRTUAL_ENV=/opt/venv",
             "PYTHONUNBUFFERED=1",
             f"BUILDER_APP={app}",
+            *gpu.env,
         ],
         "entrypoint": ["/opt/venv/bin/python", "-m", "builder.runtime"],
         "ports": ["8080/tcp"] if spec.endpoints or spec.kind == "fal" else [],

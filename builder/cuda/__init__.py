@@ -12,6 +12,7 @@ from builder.cuda.choice import (
     releases,
     runs_on,
 )
+from builder.cuda.container import describe
 
 __all__ = [
     "Build",
@@ -19,6 +20,7 @@ __all__ = [
     "choose_build",
     "cuda_of",
     "default_build",
+    "describe",
     "fitting_releases",
     "index_of",
     "packages",

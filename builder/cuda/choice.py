@@ -110,7 +110,7 @@ def choose_build(machines: Sequence[Machine], torch: str) -> Build | None:
     lowest = min(max(_major(build), _LOWEST_MAJOR) for build in preferred)
     of_lowest = [build for build in preferred if max(_major(build), _LOWEST_MAJOR) == lowest]
     backend = known["default"] if known["default"] in of_lowest else max(of_lowest, key=_number)
-    return Build(backend, _driver(backend, gpus), backend == known["default"])
+    return Build(backend, smallest_driver(cuda_of(backend) or "", gpus), backend == known["default"])
 
 
 def runs_on(build: str, torch: str, gpu: Machine) -> bool:
@@ -160,10 +160,22 @@ def _why(torch: str, builds: Sequence[str], gpus: Sequence[Machine]) -> str:
     return f"no build of torch {torch} has kernels for all of {names}; it has {listed}"
 
 
-def _driver(build: str, gpus: Sequence[Machine]) -> str:
-    drivers: list[str] = [_table()["drivers"][str(_major(build))]]
-    drivers += [gpu.driver for gpu in gpus if gpu.driver]
-    return max(drivers, key=Version)
+def smallest_driver(cuda: str, machines: Sequence[Machine]) -> str | None:
+    """The smallest Linux driver that runs a CUDA version on some machines; None where nothing is known of that CUDA."""
+    of_cuda: str | None = _table()["drivers"].get(cuda.partition(".")[0])
+    if of_cuda is None:
+        return None
+    return max((of_cuda, *(machine.driver for machine in machines if machine.driver)), key=Version)
+
+
+def newest_cuda(driver: str) -> str:
+    """The newest CUDA that a driver runs, as far as is known."""
+    runs: dict[str, str] = _table()["runs"]
+    return max(
+        (cuda for first, cuda in runs.items() if Version(first) <= Version(driver)),
+        key=Version,
+        default="11.0",
+    )
 
 
 def _is_preferred(build: str, gpu: Machine) -> bool:

@@ -1,0 +1,64 @@
+"""What an image says of the GPUs it is for: to NVIDIA's container toolkit by its environment, to people by labels."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.version import Version
+
+from builder.cuda.choice import cuda_of, newest_cuda, smallest_driver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.machines import Machine
+    from builder.models import Lock
+
+_RUNTIME = re.compile(r"nvidia-cuda-runtime(?:-cu\d+)?")
+
+
+class Said(NamedTuple):
+    """Variables, `NAME=value`, and labels."""
+
+    env: list[str]
+    labels: dict[str, str]
+
+
+def locked_cuda(lock: Lock) -> str | None:
+    """The CUDA that an image has: "12.8"; None where it has none.
+
+    The runtime's own package says it; before torch had one, its local version did.
+    """
+    for package in lock.packages:
+        if _RUNTIME.fullmatch(package.name):
+            version = Version(package.version)
+            return f"{version.major}.{version.minor}"
+    for package in lock.packages:
+        if package.name == "torch":
+            return cuda_of(Version(package.version).local or "")
+    return None
+
+
+def describe(lock: Lock, machines: Sequence[Machine]) -> Said:
+    """What an image says (NVIDIA Container Toolkit, "Environment variables").
+
+    Args:
+        lock: what is in it.
+        machines: what it is for; where none has a GPU it says nothing.
+    """
+    gpus = [machine for machine in machines if machine.capability]
+    if not gpus:
+        return Said([], {})
+    env = ["NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"]
+    capabilities = sorted({machine.capability or "" for machine in gpus}, key=Version)
+    labels = {"builder.cuda.capabilities": ",".join(capabilities)}
+    cuda = locked_cuda(lock)
+    if cuda is not None:
+        labels["builder.cuda"] = cuda
+        driver = smallest_driver(cuda, gpus)
+        if driver is not None:
+            # The newest CUDA that this driver knows: asking for the image's own would refuse drivers that run it.
+            env.append(f"NVIDIA_REQUIRE_CUDA=cuda>={newest_cuda(driver)}")
+            labels["builder.cuda.driver"] = driver
+    return Said(env, labels)
