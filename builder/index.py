@@ -16,7 +16,7 @@ from builder.fetch import FetchError, Session, download, fetching_for, public_ur
 from builder.local_index import local_path
 from builder.machine_config import machine_config, without_name
 from builder.requirements import Requirements, Step, declared_url
-from builder.settings import expand
+from builder.settings import expand, mirror_logins
 from builder.simple_index import list_project
 from builder.uvtool import Indexes, Query, UvError, compile_pins, default_index
 
@@ -89,7 +89,7 @@ class Finder:
                 self.local_files.setdefault(link.filename, []).append(local_path(link.url))
         self.session = Session(
             Credentials.of(
-                (url for indexes in self.indexes for url in indexes.urls),
+                (*(url for indexes in self.indexes for url in indexes.urls), *mirror_logins(settings)),
                 machine=self.machine,
                 tokens=settings.tokens,
             ),

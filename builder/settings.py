@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -125,6 +126,18 @@ def read_settings(root: Path) -> Settings:
             f"{path}: "
             + "; ".join(_explain(item["loc"], item["type"], item["msg"]) for item in error.errors())
         ) from error
+
+
+def mirror_logins(settings: Settings) -> tuple[str, ...]:
+    """The mirrors that are URLs of packages' indexes, for what they say of who we are there.
+
+    One that names a variable which is not set says nothing here; `expand` tells that, where the mirror is needed.
+    """
+    found = []
+    for key in ("index", "pytorch"):
+        with contextlib.suppress(DeclarationError):
+            found += [expand(url, key) for name, url in settings.mirrors.items() if name == key]
+    return tuple(found)
 
 
 def expand(text: str, where: str) -> str:

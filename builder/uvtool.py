@@ -17,7 +17,7 @@ from builder.files import scratch_folder
 from builder.local_index import Link, links_page, local_path, read_local_index
 from builder.machine_config import is_local, without_name
 from builder.redact import redact, url_secrets
-from builder.settings import expand
+from builder.settings import expand, mirror_logins
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -153,7 +153,7 @@ class Indexes:
             cert=machine.cert,
             none=step.no_index,
             credentials=Credentials.of(
-                (*((default,) if default else ()), *extra, *find_links),
+                (*((default,) if default else ()), *extra, *find_links, *mirror_logins(settings)),
                 machine=machine,
                 tokens=settings.tokens,
             ),

@@ -194,3 +194,24 @@ def test_a_portable_locks_builds_are_found_on_pytorchs_index(
     here = {wheel.name for wheel in files if places[wheel.sha256].path}
     there = {wheel.name for wheel in files if places[wheel.sha256].url}
     assert (here, there) == ({"torch", "torchvision", "triton"}, {"numpy"})
+
+
+def test_a_mirror_with_a_login_is_used_and_the_login_goes_nowhere(
+    index: Index, mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The test server's path of an index is /simple/: here that is the folder of a build.
+    private = serve(tmp_path / "whl/cpu/files")
+    private.user, private.password = "me", "canary-pass-1"
+    for name in ("torch", "torchvision", "numpy", "triton"):
+        private.redirects[f"/whl/cpu/{name}/"] = f"{private.root}/simple/{name}/"
+    url = private.root.replace("://", "://me:${PYTORCH_PASSWORD}@") + "/whl"
+    monkeypatch.setenv("PYTORCH_PASSWORD", "canary-pass-1")
+    found = run(tmp_path, ("torch==2.14.1",), machines=("L",), mirror=url)
+    (wheel,) = (wheel for wheel in found.wheels if wheel.name == "torch")
+    assert wheel.version == "2.14.1+cpu"
+    assert wheel.url is not None
+    assert wheel.url.startswith(f"{private.root}/files/torch-2.14.1")
+    assert all(given for path, given in private.seen if "torch" in path)
+    places = Finder([wheel], TARGET, Settings(mirrors={"pytorch": url}), tmp_path).locate()
+    assert places[wheel.sha256].url is None
+    assert places[wheel.sha256].private_url == wheel.url
