@@ -254,9 +254,18 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
             display.note(f"{error} Looking for it elsewhere.")
             continue
         image = read_image(plan.spec.name, Path(path))
+        _note_kernels(image, display)
         return Result(image, steps + len(log.built))
 
 
 def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:
     own = supply.urls.get(file.sha256) or file.url
     return own is not None and origin(own) == origin(url)
+
+
+def _note_kernels(image: Image, display: Display) -> None:
+    if by_ptx := image.labels.get("builder.cuda.by-ptx"):
+        display.note(
+            f"only by PTX: {by_ptx}. A driver compiles such kernels when they are first used, which may take minutes; "
+            "another release or build of the package may have them ready."
+        )

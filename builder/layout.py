@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -21,6 +22,7 @@ class Image:
         config_digest: of the configuration: what engines call the image's ID.
         size: compressed bytes of config and layers.
         layers: number of layers.
+        labels: what the image says of itself; the manifest's annotations are the same.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Image:
     config_digest: str
     size: int
     layers: int
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def _blob(layout: Path, digest: str) -> Any:  # noqa: ANN401 - whatever JSON the blob holds
@@ -52,4 +55,5 @@ def read_image(name: str, layout: Path) -> Image:
         config_digest=manifest["config"]["digest"],
         size=manifest["config"]["size"] + sum(layer["size"] for layer in manifest["layers"]),
         layers=len(manifest["layers"]),
+        labels=manifest.get("annotations", {}),
     )

@@ -81,7 +81,8 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
         "builder.machine-types": ",".join(lock.machine_types),
         **{f"builder.app.{key}": value for key, value in sorted(spec.labels.items())},
     }
-    gpu = cuda.describe(lock, find_machines(lock.machine_types, spec.root))
+    machines = find_machines(lock.machine_types, spec.root)
+    gpu = cuda.describe(lock, machines)
     labels |= gpu.labels
     if spec.secrets:
         labels["builder.secrets"] = ",".join(spec.secrets)
@@ -99,6 +100,11 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
         "entrypoint": ["/opt/venv/bin/python", "-m", "builder.runtime"],
         "ports": ["8080/tcp"] if spec.endpoints or spec.kind == "fal" else [],
         "labels": labels,
+        "gpus": [
+            {"name": machine.name, "capability": machine.capability}
+            for machine in machines
+            if machine.capability
+        ],
     }
 
 

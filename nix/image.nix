@@ -19,7 +19,8 @@
   #   wheels        name -> what `wheel` or `build` gives
   #   groups        names of wheels, a list for each layer, largest first; a group of one is that wheel's own layer
   #   code          the folder that becomes /app
-  #   config        the image's configuration: { env :: [String], labels :: AttrSet, entrypoint, cmd, ports :: [String] }
+  #   config        the image's configuration: { env :: [String], labels :: AttrSet, entrypoint, cmd, ports :: [String] },
+  #                 and the GPUs it is for, `gpus`: machine types with `name` and `capability`
   #   bytecode      whether .pyc files are in the image
   #
   # The result also has the parts by name, to look at, build or override: `layers`, `rootfs`, `baseLayer`.

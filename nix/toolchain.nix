@@ -37,10 +37,14 @@ let
       "wheel"
       "zip_index"
     ];
-    image = [ ];
+    image = [
+      "fatbin"
+      "kernel_check"
+    ];
     merge_layer = layer ++ [ "toc_reader" ];
     tree_layer = layer;
     wheel_layer = compiler ++ [
+      "fatbin"
       "pep440"
       "wheel"
     ];

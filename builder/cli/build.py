@@ -32,6 +32,7 @@ def _summary(built: Built) -> dict[str, Any]:
         "lock": str(built.lock),
         "lock_digest": built.lock_digest,
         "built": built.steps,
+        "labels": dict(image.labels),
     }
 
 

@@ -11,6 +11,8 @@ import json
 import pathlib
 from typing import Any
 
+import kernel_check
+
 CREATED = "1980-01-02T00:00:00Z"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -27,14 +29,14 @@ def _describe(layer: dict[str, Any]) -> str:
     return shown + (f" and {len(contents) - 8} more" if len(contents) > 8 else "")
 
 
-def _config(spec: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
+def _config(spec: dict[str, Any], layers: list[dict[str, Any]], labels: dict[str, str]) -> dict[str, Any]:
     wanted = spec["config"]
     config = {
         "User": wanted["user"],
         "Env": wanted["env"],
         "Entrypoint": wanted["entrypoint"],
         "WorkingDir": "/app",
-        "Labels": wanted["labels"],
+        "Labels": labels,
         "StopSignal": "SIGTERM",
     }
     if wanted["ports"]:
@@ -77,10 +79,15 @@ def build(spec: dict[str, Any]) -> None:
 
     Args:
         spec: `layers` (folders, lowest first), `architecture` (GOARCH), `reference` (the tag in the index),
-            `config` (`user`, `env`, `entrypoint`, `labels`, `ports`), `out`.
+            `config` (`user`, `env`, `entrypoint`, `labels`, `ports`, `gpus`), `out`.
+
+    Raises:
+        LayerError: a package has no CUDA kernels for one of the GPUs.
     """
     layout = _Layout(spec["out"])
     layers = [json.loads(pathlib.Path(folder, "layer.json").read_text()) for folder in spec["layers"]]
+    packages = [package for layer in layers for package in layer["contents"]]
+    labels = {**spec["config"]["labels"], **kernel_check.check(packages, spec["config"]["gpus"])}
     descriptors = [
         layout.link(layer, folder + "/blob")
         for layer, folder in zip(layers, spec["layers"])  # noqa: B905 - 3.9
@@ -90,9 +97,9 @@ def build(spec: dict[str, Any]) -> None:
         {
             "schemaVersion": 2,
             "mediaType": _MANIFEST,
-            "config": layout.write(_CONFIG, _config(spec, layers)),
+            "config": layout.write(_CONFIG, _config(spec, layers, labels)),
             "layers": descriptors,
-            "annotations": spec["config"]["labels"],
+            "annotations": labels,
         },
     )
     manifest["platform"] = {"architecture": spec["architecture"], "os": "linux"}

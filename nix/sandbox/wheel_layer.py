@@ -32,6 +32,7 @@ from typing import Any
 
 import bytecode
 from estargz import FileEntry, LayerWriter, write_layer_json
+from fatbin import Kernels
 from gzip_members import Deflated, LayerError
 from wheel import Placed, Wheel
 from zip_index import DEFLATED, STORED, ZipError
@@ -40,6 +41,7 @@ VENV = "opt/venv"
 _MAX_UNPACKED = 64 * 1024**3
 _PIECE = 1 << 20
 _SHEBANG = b"#!python"
+_LIBRARY = ".so"
 
 
 def build(spec: dict[str, Any]) -> None:
@@ -67,7 +69,8 @@ def build(spec: dict[str, Any]) -> None:
         if compiler is not None:
             stack.enter_context(compiler)
         layer = stack.enter_context(LayerWriter(out / "blob", chunk_size=spec.get("chunk_size")))
-        written = _add_files(layer, wheel)
+        kernels = Kernels()
+        written = _add_files(layer, wheel, kernels)
         added = {
             **wrappers,
             **wheel.metadata_files(spec.get("direct_url"), requested=spec.get("requested", False)),
@@ -81,7 +84,10 @@ def build(spec: dict[str, Any]) -> None:
             for source, part in compiler.results():
                 layer.add_spliced(bytecode.cache_path(source.path[1:], spec["python_version"]), part)
         info = layer.close()
-    write_layer_json(out, info, [{"name": wheel.name, "version": wheel.version}])
+    package: dict[str, Any] = {"name": wheel.name, "version": wheel.version}
+    if kernels.cubins or kernels.ptx:
+        package["kernels"] = {"cubins": sorted(kernels.cubins), "ptx": sorted(kernels.ptx)}
+    write_layer_json(out, info, [package])
 
 
 def _built(folder: Path, locked: dict[str, str | None]) -> Path:
@@ -130,8 +136,8 @@ def _start_compiler(wheel: Wheel, file: Path, spec: dict[str, Any]) -> bytecode.
     )
 
 
-def _add_files(layer: LayerWriter, wheel: Wheel) -> dict[str, bytes]:
-    """Put the wheel's files into the layer and hold them against RECORD.
+def _add_files(layer: LayerWriter, wheel: Wheel, kernels: Kernels) -> dict[str, bytes]:
+    """Put the wheel's files into the layer, hold them against RECORD, and look for CUDA kernels in libraries.
 
     Returns:
         The scripts that were rewritten, by path.
@@ -147,7 +153,8 @@ def _add_files(layer: LayerWriter, wheel: Wheel) -> dict[str, bytes]:
                 rewritten[placed.path] = wheel.script(wheel.read(placed.entry))
                 layer.add_file(f"{VENV}/{placed.path}", rewritten[placed.path], placed.mode)
                 continue
-            file = _add_file(layer, wheel, placed, also)
+            library = [kernels.file()] if _LIBRARY in placed.path else []
+            file = _add_file(layer, wheel, placed, [*also, *library])
         except (LayerError, ZipError) as error:
             raise wheel.error(placed.entry.name, str(error)) from None
         if algorithm:

@@ -39,6 +39,7 @@ def spec(layers, out, **config):
             "entrypoint": ["/bin/true"],
             "labels": {"l": "v"},
             "ports": ["8080/tcp"],
+            "gpus": [],
             **config,
         },
     }

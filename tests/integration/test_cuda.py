@@ -1,0 +1,113 @@
+"""CUDA packages for the machines that an app names: real PyTorch, and packages made of headers alone."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import struct
+import subprocess
+
+import pytest
+from small_index import serving
+
+# Machines that the default index's build of the newest torch runs on, whatever else this machine can reach.
+MACHINES = ["GPU-H100", "GPU-B200"]
+
+
+@pytest.fixture(scope="module")
+def torch(session_project):
+    project = session_project("torch")
+    project.app(["torch==2.14.1"], machine_type=MACHINES)
+    built = project.build()
+    yield project, built
+    # The engine's copy takes as much of the disk as the image in the store.
+    subprocess.run(["podman", "rmi", "--force", built["image_id"]], capture_output=True, check=False)
+
+
+def test_torch_for_cuda_is_imported_in_the_container_and_says_its_cuda(torch):
+    project, built = torch
+    code = "import json, torch; print(json.dumps([torch.version.cuda, torch.cuda.get_arch_list()]))"
+    done = project.run("run", "app.py", "--", "python", "-c", code)
+    cuda, _ = json.loads(done.out.splitlines()[-1])
+    assert built["labels"]["builder.cuda"] == cuda
+
+
+def test_the_kernels_of_torch_are_told_without_a_gpu(torch):
+    _, built = torch
+    title, _, kernels = built["labels"]["builder.cuda.kernels"].partition(": ")
+    assert title == "torch 2.14.1"
+    assert {"7.5", "8.0", "8.6", "9.0", "10.0", "12.0"} <= set(kernels.split(", "))
+    assert built["labels"]["builder.cuda.capabilities"] == "9.0,10.0"
+
+
+def test_the_container_toolkit_is_told_which_driver_will_do(torch):
+    project, built = torch
+    code = "import os; print(os.environ['NVIDIA_REQUIRE_CUDA'], os.environ['NVIDIA_VISIBLE_DEVICES'])"
+    assert project.run("run", "app.py", "--", "python", "-c", code).out.split() == ["cuda>=13.0", "all"]
+    assert built["labels"]["builder.cuda.driver"] == "580"
+
+
+def test_no_library_of_the_driver_is_in_the_image(torch):
+    project, _ = torch
+    names = (
+        "libcuda.so.1 libnvidia-ml.so.1 libnvidia-ptxjitcompiler.so.1 libnvcuvid.so.1 libnvidia-encode.so.1"
+    )
+    code = (
+        f"import pathlib; names = {names.split()!r}\n"
+        "print([str(path) for root in ('/usr', '/opt') for name in names for path in pathlib.Path(root).rglob(name)])"
+    )
+    assert project.run("run", "app.py", "--", "python", "-c", code).out.splitlines()[-1] == "[]"
+
+
+@pytest.fixture
+def index():
+    with serving() as index:
+        yield index
+
+
+def library(*kernels):
+    """A library that is nothing but headers of kernels: pairs of kind (1 PTX, 2 machine code) and capability."""
+    entries = b"".join(
+        struct.pack("<HHIQ12xI", kind, 0x101, 64, 8, capability).ljust(64, b"\0") + bytes(8)
+        for kind, capability in kernels
+    )
+    return b"\x7fELF" + bytes(60) + struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(entries)) + entries
+
+
+def kernel_app(project, index, machines, *kernels):
+    name = f"kernels{secrets.token_hex(4)}"
+    index.add(name, more=[(f"{name}_native.so", library(*kernels))])
+    project.env |= {**index.environment, "UV_CACHE_DIR": str(project.folder.parent / "uv")}
+    project.app([name], machine_type=machines)
+    return name
+
+
+def test_a_package_without_kernels_for_a_machine_is_refused_with_those_it_has(project, index):
+    name = kernel_app(project, index, ["GPU-H100", "V100"], (2, 75), (2, 90))
+    done = project.run("build", "app.py", check=False)
+    assert done.code == 6
+    assert (
+        f"{name} 1.0 has no CUDA kernels for GPU-V100 (compute capability 7.0); it has them for 7.5, 9.0."
+        in done.err
+    )
+    assert "Traceback" not in done.err
+    assert not list(project.folder.glob("result*"))
+
+
+def test_kernels_that_a_driver_must_compile_are_a_note(project, index):
+    name = kernel_app(project, index, ["GPU-B200"], (2, 80), (1, 80))
+    done = project.run("build", "app.py", "--json")
+    assert f"note: only by PTX: {name} 1.0 on GPU-B200." in done.err
+    assert json.loads(done.out)["labels"]["builder.cuda.by-ptx"] == f"{name} 1.0 on GPU-B200"
+
+
+def test_a_machine_without_gpu_asks_for_no_kernels(project, index):
+    kernel_app(project, index, ["L"], (2, 90))
+    assert not any(label.startswith("builder.cuda") for label in project.build()["labels"])
+
+
+def test_a_machine_that_is_not_known_is_named_with_the_nearest(project):
+    project.app(["six"], machine_type=["GPU-H100", "GPU-H1000"])
+    done = project.run("build", "app.py", check=False)
+    assert done.code == 3
+    assert "App.machine_type: there is no machine type 'GPU-H1000'. Did you mean GPU-H100" in done.err
