@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 
 from builder.errors import LockError
 from builder.lock import Declared, LockFile, declared, lock_path, read_lock, write_lock
+from builder.machines import find_machines
 from builder.models import Lock
 from builder.progress import Display
 from builder.requirements import parse_requirements, parse_runtime
@@ -221,6 +222,7 @@ def _lock_anew(
             settings=settings,
             folder=spec.root,
             runtime=parse_runtime(runtime),
+            machines=find_machines(spec.machine_types, spec.root),
             sources=Sources(fetcher, builder),
         ),
         Keep(kept.wheels if kept else (), upgrade_packages, upgrade, kept.built if kept else ()),

@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Command -> the module that holds it, under the same name.
-_COMMANDS = {"build": "build", "lock": "lock", "machines": "machines", "render": "render", "run": "run"}
-_WITH_JSON = ("build", "lock", "machines")
+_COMMANDS = {
+    "build": "build",
+    "lock": "lock",
+    "machines": "machines",
+    "plan": "plan",
+    "render": "render",
+    "run": "run",
+}
+_WITH_JSON = ("build", "lock", "machines", "plan")
 _SIGNALLED = 128  # what a shell adds to the number of the signal that ended a command
 _DEBUG = "BUILDER_DEBUG"
 _BUG_HINT = f"That is a bug. Run it again with {_DEBUG}=1 and report what it prints."

@@ -3,6 +3,7 @@
 from builder.cuda.choice import (
     Build,
     NoBuildError,
+    builds_of,
     choose_build,
     cuda_of,
     default_build,
@@ -12,17 +13,19 @@ from builder.cuda.choice import (
     releases,
     runs_on,
 )
-from builder.cuda.container import describe
+from builder.cuda.container import describe, locked_cuda
 
 __all__ = [
     "Build",
     "NoBuildError",
+    "builds_of",
     "choose_build",
     "cuda_of",
     "default_build",
     "describe",
     "fitting_releases",
     "index_of",
+    "locked_cuda",
     "packages",
     "releases",
     "runs_on",

@@ -81,6 +81,12 @@ def default_build(torch: str) -> str | None:
     return str(known["default"]) if known else None
 
 
+def builds_of(torch: str) -> tuple[str, ...]:
+    """The builds that a release has; none where nothing is known of it."""
+    known = _table()["torch"].get(_release(torch))
+    return tuple(known["builds"]) if known else ()
+
+
 def choose_build(machines: Sequence[Machine], torch: str) -> Build | None:
     """Choose the build of a release that runs on all machines.
 

@@ -6,10 +6,14 @@ import json
 import secrets
 import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 from small_index import serving
 
+from builder import store
+
+STORE = Path(store.STORE)
 # Machines that the default index's build of the newest torch runs on, whatever else this machine can reach.
 MACHINES = ["GPU-H100", "GPU-B200"]
 
@@ -57,6 +61,28 @@ def test_no_library_of_the_driver_is_in_the_image(torch):
         "print([str(path) for root in ('/usr', '/opt') for name in names for path in pathlib.Path(root).rglob(name)])"
     )
     assert project.run("run", "app.py", "--", "python", "-c", code).out.splitlines()[-1] == "[]"
+
+
+def test_a_plan_says_what_it_takes_before_anything_is_fetched(project):
+    project.app(["torch==2.8.0"], machine_type=["GPU-H100", "GPU-A100"])
+    before = set(STORE.iterdir())
+    plan = json.loads(project.run("plan", "app.py", "--json").out)
+    assert [path for path in set(STORE.iterdir()) - before if "torch" in path.name] == []
+    assert (plan["cuda"], plan["driver"], plan["capabilities"]) == ("12.8", "525.60.13", ["8.0", "9.0"])
+    assert {"torch", "nvidia-cublas-cu12"} <= {package["name"] for package in plan["packages"]}
+    assert plan["size"] > 2e9
+    shown = project.run("plan", "app.py").out
+    assert "cu128 is the one for GPU-H100, GPU-A100" in shown
+    assert "torch 2.14 is the last release with builds for CUDA 12" in shown
+
+
+def test_a_pin_without_a_build_for_the_machine_is_refused_while_locking(project):
+    project.app(["torch==2.6.0"], machine_type="GPU-B200")
+    done = project.run("lock", "app.py", check=False)
+    assert done.code == 4
+    assert "torch 2.6.0 has no build with kernels for GPU-B200 (compute capability 10.0)" in done.err
+    assert "Releases that do: 2.7 to 2.15" in done.err
+    assert not list(project.folder.glob("pylock*"))
 
 
 @pytest.fixture

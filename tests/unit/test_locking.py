@@ -230,3 +230,11 @@ def test_the_file_says_how_to_refresh_it(index: Index, tmp_path: Path) -> None:
     locked = lock(of(tmp_path, "alpha"))
     assert "builder lock app.py::Upscale --upgrade-package NAME" in locked.path.read_text()
     assert read_lock(locked.path).lock == locked.lock
+
+
+def test_torch_is_chosen_for_the_machines(index: Index, tmp_path: Path) -> None:
+    make_wheel(index.files, "torch", "2.6.0")
+    make_wheel(index.files, "torch", "2.8.0")
+    with pytest.raises(ResolveError, match=r"torch 2.6.0 has no build with kernels for GPU-B200"):
+        lock(of(tmp_path, "torch==2.6.0", machine_types=("GPU-B200",)))
+    assert lock(of(tmp_path, "torch", machine_types=("GPU-B200",))).lock.wheels[-1].version == "2.8.0"
