@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import struct
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from small_index import serving
@@ -83,6 +85,46 @@ def test_a_pin_without_a_build_for_the_machine_is_refused_while_locking(project)
     assert "torch 2.6.0 has no build with kernels for GPU-B200 (compute capability 10.0)" in done.err
     assert "Releases that do: 2.7 to 2.15" in done.err
     assert not list(project.folder.glob("pylock*"))
+
+
+@pytest.fixture
+def pytorch(servers):
+    """An index like PyTorch's, on a server with TLS: a folder for each build, which all packages' pages lie in."""
+    release = f"2.14.{int(secrets.token_hex(3), 16)}"
+    folder = servers.wheels.parent / "whl"
+    for build in ("cpu", "cu126"):
+        file = servers.publish("torch", f"{release}+{build}", requires=["torchdep"])
+        page = folder / build / "torch" / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(f'<a href="../../../files/{quote(file)}#sha256={servers.sha256(file)}">{file}</a>')
+    # The default index has a build of its own; builds of the other index are not on it.
+    servers.publish("torch", release, requires=["torchdep"])
+    servers.publish("torchdep")
+    shutil.rmtree(servers.wheels.parent / "simple" / "torch")
+    own = servers.wheels.parent / "simple/torch/index.html"
+    own.parent.mkdir()
+    plain = f"torch-{release}-py3-none-any.whl"
+    own.write_text(f'<a href="../../files/{plain}#sha256={servers.sha256(plain)}">{plain}</a>')
+    return release
+
+
+@pytest.mark.parametrize(("machine", "build"), [("L", "cpu"), ("GPU-H100", "cu126"), ("GPU-B200", None)])
+def test_the_build_comes_from_pytorchs_index_or_a_mirror_of_it(project, servers, pytorch, machine, build):
+    project.write("pyproject.toml", f'[tool.builder.mirrors]\npytorch = "{servers.open.root}/whl"\n')
+    project.app([f"torch=={pytorch}"], machine_type=machine)
+    env = {**servers.environment, "UV_CACHE_DIR": str(project.folder.parent / "uv")}
+    code = "import torch, torchdep; print(torch.version)"
+    version = project.run("run", "app.py", "--", "python", "-c", code, env=env).out.strip()
+    assert version == (f"{pytorch}+{build}" if build else pytorch)
+
+
+def test_pytorchs_index_that_cannot_be_reached_is_named_with_what_to_do(project, servers, pytorch):
+    project.write("pyproject.toml", '[tool.builder.mirrors]\npytorch = "https://127.0.0.1:1/whl"\n')
+    project.app([f"torch=={pytorch}"], machine_type="L")
+    done = project.run("lock", "app.py", env=servers.environment, check=False)
+    assert done.code == 4
+    assert "torch, from PyTorch's index: https://127.0.0.1:1/whl/cpu/torch/ cannot be reached" in done.err
+    assert "A mirror of that index is named by pytorch in [tool.builder.mirrors]" in done.err
 
 
 @pytest.fixture
