@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -254,7 +256,7 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
             display.note(f"{error} Looking for it elsewhere.")
             continue
         image = read_image(plan.spec.name, Path(path))
-        _note_kernels(image, display)
+        _note_labels(image, display)
         return Result(image, steps + len(log.built))
 
 
@@ -263,9 +265,20 @@ def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:
     return own is not None and origin(own) == origin(url)
 
 
-def _note_kernels(image: Image, display: Display) -> None:
+def _note_labels(image: Image, display: Display) -> None:
+    """Tell what the checks have found that is no error."""
     if by_ptx := image.labels.get("builder.cuda.by-ptx"):
         display.note(
             f"only by PTX: {by_ptx}. A driver compiles such kernels when they are first used, which may take minutes; "
             "another release or build of the package may have them ready."
+        )
+    if missing := image.labels.get("builder.link.missing"):
+        from builder.debian.sonames import likely_package
+
+        sonames = re.findall(r": (\S+) for ", missing)
+        packages = sorted({name for soname in sonames if (name := likely_package(soname))})
+        named = f" By their names: system_packages = {json.dumps(packages)}." if packages else ""
+        display.note(
+            f"these modules cannot be imported, for nothing in the image has the library: {missing}. If the app needs "
+            f"them, name the Debian packages that have it.{named}"
         )

@@ -40,10 +40,12 @@ let
     image = [
       "fatbin"
       "kernel_check"
+      "link_check"
     ];
     merge_layer = layer ++ [ "toc_reader" ];
     tree_layer = layer;
     wheel_layer = compiler ++ [
+      "elf"
       "fatbin"
       "pep440"
       "wheel"

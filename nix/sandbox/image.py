@@ -12,6 +12,7 @@ import pathlib
 from typing import Any
 
 import kernel_check
+import link_check
 
 CREATED = "1980-01-02T00:00:00Z"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -87,7 +88,11 @@ def build(spec: dict[str, Any]) -> None:
     layout = _Layout(spec["out"])
     layers = [json.loads(pathlib.Path(folder, "layer.json").read_text()) for folder in spec["layers"]]
     packages = [package for layer in layers for package in layer["contents"]]
-    labels = {**spec["config"]["labels"], **kernel_check.check(packages, spec["config"]["gpus"])}
+    labels = {
+        **spec["config"]["labels"],
+        **kernel_check.check(packages, spec["config"]["gpus"]),
+        **link_check.labels(link_check.find_missing(layers)),
+    }
     descriptors = [
         layout.link(layer, folder + "/blob")
         for layer, folder in zip(layers, spec["layers"])  # noqa: B905 - 3.9

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import bytecode
+import elf
 from estargz import FileEntry, LayerWriter, write_layer_json
 from fatbin import Kernels
 from gzip_members import Deflated, LayerError
@@ -70,7 +71,8 @@ def build(spec: dict[str, Any]) -> None:
             stack.enter_context(compiler)
         layer = stack.enter_context(LayerWriter(out / "blob", chunk_size=spec.get("chunk_size")))
         kernels = Kernels()
-        written = _add_files(layer, wheel, kernels)
+        libraries: dict[str, elf.Reader] = {}
+        written = _add_files(layer, wheel, kernels, libraries)
         added = {
             **wrappers,
             **wheel.metadata_files(spec.get("direct_url"), requested=spec.get("requested", False)),
@@ -87,6 +89,13 @@ def build(spec: dict[str, Any]) -> None:
     package: dict[str, Any] = {"name": wheel.name, "version": wheel.version}
     if kernels.cubins or kernels.ptx:
         package["kernels"] = {"cubins": sorted(kernels.cubins), "ptx": sorted(kernels.ptx)}
+    read = {path: reader.library for path, reader in libraries.items()}
+    if found := [
+        {"path": path, "soname": library.soname, "needed": library.needed}
+        for path, library in sorted(read.items())
+        if library is not None
+    ]:
+        package["libraries"] = found
     write_layer_json(out, info, [package])
 
 
@@ -136,8 +145,16 @@ def _start_compiler(wheel: Wheel, file: Path, spec: dict[str, Any]) -> bytecode.
     )
 
 
-def _add_files(layer: LayerWriter, wheel: Wheel, kernels: Kernels) -> dict[str, bytes]:
-    """Put the wheel's files into the layer, hold them against RECORD, and look for CUDA kernels in libraries.
+def _add_files(
+    layer: LayerWriter, wheel: Wheel, kernels: Kernels, libraries: dict[str, elf.Reader]
+) -> dict[str, bytes]:
+    """Put the wheel's files into the layer and hold them against RECORD.
+
+    Args:
+        layer: the layer.
+        wheel: the wheel.
+        kernels: gets the CUDA kernels that libraries have.
+        libraries: gets what libraries need, by path.
 
     Returns:
         The scripts that were rewritten, by path.
@@ -153,8 +170,11 @@ def _add_files(layer: LayerWriter, wheel: Wheel, kernels: Kernels) -> dict[str, 
                 rewritten[placed.path] = wheel.script(wheel.read(placed.entry))
                 layer.add_file(f"{VENV}/{placed.path}", rewritten[placed.path], placed.mode)
                 continue
-            library = [kernels.file()] if _LIBRARY in placed.path else []
-            file = _add_file(layer, wheel, placed, [*also, *library])
+            readers: list[Any] = []
+            if _LIBRARY in placed.path:
+                libraries[placed.path] = elf.Reader()
+                readers = [kernels.file(), libraries[placed.path]]
+            file = _add_file(layer, wheel, placed, [*also, *readers])
         except (LayerError, ZipError) as error:
             raise wheel.error(placed.entry.name, str(error)) from None
         if algorithm:
