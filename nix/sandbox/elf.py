@@ -53,7 +53,9 @@ class Reader:
     def __init__(self) -> None:
         self.library: Library | None = None
         self._done = False
-        self._kept = bytearray()
+        # The file from its beginning on, as the pieces came: none of it is copied.
+        self._kept: list[bytes] = []
+        self._kept_size = 0
         self._position = 0
         self._segments: list[_Segment] | None = None
         # A part of the file that is waited for: its beginning, its end, and what is there of it.
@@ -65,8 +67,9 @@ class Reader:
         """Take the next piece."""
         if self._done:
             return
-        if len(self._kept) == self._position < _KEPT:
-            self._kept += piece
+        if self._kept_size == self._position < _KEPT:
+            self._kept.append(piece)
+            self._kept_size += len(piece)
         self._gather(piece, self._position)
         self._position += len(piece)
         try:
@@ -76,7 +79,7 @@ class Reader:
 
     def _stop(self) -> None:
         self._done = True
-        self._kept = bytearray()
+        self._kept.clear()
         self._part = None
 
     def _step(self) -> None:
@@ -91,24 +94,24 @@ class Reader:
                 self._read_dynamic(part)
 
     def _read_headers(self) -> None:
-        if len(self._kept) < _HEADER.size:
+        if self._kept_size < _HEADER.size:
             return
-        if not self._kept.startswith(_ELF + _64_BIT_LITTLE):
+        header = self._passed(0, _HEADER.size)
+        if not header.startswith(_ELF + _64_BIT_LITTLE):
             self._stop()
             return
-        kind, _, _, _, phoff, _, _, _, phentsize, phnum = _HEADER.unpack_from(self._kept)
+        kind, _, _, _, phoff, _, _, _, phentsize, phnum = _HEADER.unpack(header)
         if kind != _SHARED or phentsize < _PROGRAM.size or phnum > _MOST_PROGRAMS or phoff > _KEPT:
             self._stop()
             return
-        if len(self._kept) < phoff + phentsize * phnum:
-            if len(self._kept) < self._position:
+        if self._kept_size < phoff + phentsize * phnum:
+            if self._kept_size < self._position:
                 self._stop()
             return
         self._segments = []
+        programs = self._passed(phoff, phoff + phentsize * phnum)
         for number in range(phnum):
-            segment, _, offset, address, _, size, _, _ = _PROGRAM.unpack_from(
-                self._kept, phoff + number * phentsize
-            )
+            segment, _, offset, address, _, size, _, _ = _PROGRAM.unpack_from(programs, number * phentsize)
             self._segments.append(_Segment(segment, offset, address, size))
         dynamic = next((segment for segment in self._segments if segment.kind == _PT_DYNAMIC), None)
         if dynamic is None or dynamic.size > _LARGEST_DYNAMIC:
@@ -153,10 +156,19 @@ class Reader:
         self._start, self._end, self._part = start, start + size, bytearray()
         passed = min(self._position, self._end) - start
         if passed > 0:
-            if start + passed > len(self._kept):
+            if start + passed > self._kept_size:
                 self._stop()
                 return
-            self._part += self._kept[start : start + passed]
+            self._part += self._passed(start, start + passed)
+
+    def _passed(self, start: int, end: int) -> bytes:
+        """A part of what is kept."""
+        found, position = [], 0
+        for piece in self._kept:
+            if position < end and position + len(piece) > start:
+                found.append(piece[max(start - position, 0) : end - position])
+            position += len(piece)
+        return b"".join(found)
 
     def _gather(self, piece: bytes, position: int) -> None:
         if self._part is not None:
