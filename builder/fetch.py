@@ -46,11 +46,15 @@ class FetchError(ResolveError):
 
     Attributes:
         status: the server's answer (RFC 9110), or None when it gave none.
+        is_unreachable: whether nobody answers there: a host that is not known, a connection that is refused.
     """
 
-    def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", status: int | None = None, is_unreachable: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.is_unreachable = is_unreachable
 
 
 @contextmanager
@@ -246,7 +250,10 @@ class _Transfer:
                 error = failure.error
                 if attempt == _ATTEMPTS:
                     raise FetchError(
-                        f"{error} ({_ATTEMPTS} attempts)", hint=error.hint, status=error.status
+                        f"{error} ({_ATTEMPTS} attempts)",
+                        hint=error.hint,
+                        status=error.status,
+                        is_unreachable=error.is_unreachable,
                     ) from failure
                 wait = failure.wait if failure.wait is not None else self.session.wait * 2 ** (attempt - 1)
                 if self.session.report:
@@ -292,7 +299,9 @@ class _Transfer:
                 hint="Name the file of your CA's certificates in SSL_CERT_FILE, or as pip's `cert`.",
             )
         words = reason.strerror or str(reason) if isinstance(reason, OSError) else str(reason)
-        return _PassingError(FetchError(f"{self.shown} cannot be reached: {words}", hint=_OFFLINE))
+        return _PassingError(
+            FetchError(f"{self.shown} cannot be reached: {words}", hint=_OFFLINE, is_unreachable=True)
+        )
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[IO[bytes], int | None]]:

@@ -114,6 +114,7 @@ class Packages:
         """
         question = self._question
         self._torch_index = torch_index
+        self._index.failure = None
         with self._index.serving() as url:
             while True:
                 indexes = self._indexes
@@ -190,6 +191,9 @@ class Packages:
 
     def _listing(self, name: str) -> tuple[Listed, ...]:
         if self._of_torch(name):
+            if self._index.failure is not None:
+                # That index has failed already; each further name would be waited for as long.
+                raise self._index.failure
             own = Indexes(cert=self._indexes.cert, insecure_hosts=self._indexes.insecure_hosts)
             try:
                 return list_project(name, own, self._torch_index, self._session)
@@ -198,6 +202,7 @@ class Packages:
                     f"{self._place}{name}, from PyTorch's index: {error}",
                     hint=f"{error.hint} A mirror of that index is named by pytorch in [tool.builder.mirrors].",
                     status=error.status,
+                    is_unreachable=error.is_unreachable,
                 ) from error
         default = None if self._indexes.none else default_index(self._indexes, self._question.folder)
         return list_project(name, self._indexes, default, self._session)

@@ -10,6 +10,7 @@ from packaging.version import Version
 from builder import cuda
 from builder.errors import ResolveError
 from builder.explain import ConflictError
+from builder.fetch import FetchError
 from builder.settings import expand
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def choose_torch(
 
     Raises:
         ResolveError: no build of a release that the requirements allow runs on all machines.
+        FetchError: PyTorch's index does not give what it should. Where nobody answers there, and the lock has nothing
+            from there yet, the default index's build is taken if it runs on the machines.
     """
     found = ask((), None)
     torch = _torch(found)
@@ -83,7 +86,25 @@ def choose_torch(
         return ask(constraints, None) if constraints else found
     mirror = question.settings.mirrors.get("pytorch")
     index = cuda.index_of(build.backend, expand(mirror, _MIRROR) if mirror else None)
-    return ask((f"torch=={Version(torch.version).public}",), index)
+    try:
+        return ask((f"torch=={Version(torch.version).public}",), index)
+    except FetchError as error:
+        default = cuda.default_build(torch.version)
+        if not error.is_unreachable or (kept and Version(kept).local) or not _does(default, torch, question):
+            raise
+        instead = f"which has {default}, and not {build.backend}"
+        note(f"{error}; torch {torch.version} is taken from the default index, {instead}")
+        return ask(constraints, None) if constraints else found
+
+
+def _does(build: str | None, torch: Candidate, question: Question) -> bool:
+    """Whether the default index's build runs on all machines, though another would be better."""
+    gpus = [machine for machine in question.machines if machine.capability]
+    return (
+        build is not None
+        and question.target.architecture == "x86_64"
+        and all(cuda.runs_on(build, torch.version, gpu) for gpu in gpus)
+    )
 
 
 def _older(

@@ -120,10 +120,10 @@ def test_the_build_comes_from_pytorchs_index_or_a_mirror_of_it(project, servers,
 
 def test_pytorchs_index_that_cannot_be_reached_is_named_with_what_to_do(project, servers, pytorch):
     project.write("pyproject.toml", '[tool.builder.mirrors]\npytorch = "https://127.0.0.1:1/whl"\n')
-    project.app([f"torch=={pytorch}"], machine_type="L")
+    project.app([f"torch=={pytorch}"], machine_type="V100")
     done = project.run("lock", "app.py", env=servers.environment, check=False)
     assert done.code == 4
-    assert "torch, from PyTorch's index: https://127.0.0.1:1/whl/cpu/torch/ cannot be reached" in done.err
+    assert "torch, from PyTorch's index: https://127.0.0.1:1/whl/cu126/torch/ cannot be reached" in done.err
     assert "A mirror of that index is named by pytorch in [tool.builder.mirrors]" in done.err
 
 

@@ -178,11 +178,32 @@ def test_later_steps_keep_the_build_of_an_earlier_one(index: Index, mirror: str,
     assert versions(run(tmp_path, *steps, machines=("L",), mirror=mirror))["torch"] == "2.14.1+cpu"
 
 
-def test_an_index_that_cannot_be_reached_is_named_with_what_it_was_for(index: Index, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("machine", "version"), [("L", "2.15.0"), ("GPU-H100", "2.14.1")])
+def test_where_pytorchs_index_does_not_answer_the_default_build_is_taken_if_it_runs(
+    index: Index, tmp_path: Path, machine: str, version: str
+) -> None:
+    found = run(tmp_path, (f"torch=={version}",), machines=(machine,), mirror="http://127.0.0.1:9/whl")
+    assert torch(found) == version
+    (note,) = found.notes
+    assert note.startswith("torch, from PyTorch's index: http://127.0.0.1:9/whl/")
+    assert f"torch {version} is taken from the default index, which has cu130, and not" in note
+
+
+def test_an_index_that_cannot_be_reached_is_named_where_nothing_else_runs(
+    index: Index, tmp_path: Path
+) -> None:
     with pytest.raises(ResolveError, match=r"torch, from PyTorch's index") as caught:
-        run(tmp_path, ("torch",), machines=("L",), mirror="http://127.0.0.1:9/whl")
-    assert "http://127.0.0.1:9/whl/cpu/torch/" in str(caught.value)
+        run(tmp_path, ("torch==2.14.1",), machines=("V100",), mirror="http://127.0.0.1:9/whl")
+    assert "http://127.0.0.1:9/whl/cu126/torch/" in str(caught.value)
     assert "tool.builder.mirrors" in caught.value.hint
+
+
+def test_a_locked_build_is_not_given_up_because_its_index_does_not_answer(
+    index: Index, mirror: str, tmp_path: Path
+) -> None:
+    first = run(tmp_path, ("torch",), machines=("L",), mirror=mirror)
+    with pytest.raises(ResolveError, match=r"torch, from PyTorch's index"):
+        run(tmp_path, ("torch",), machines=("L",), mirror="http://127.0.0.1:9/whl", keep=Keep(first.wheels))
 
 
 def test_a_portable_locks_builds_are_found_on_pytorchs_index(
