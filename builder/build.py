@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from builder.settings import Settings
     from builder.sources import Supply
 
+_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class Result:
@@ -278,7 +280,10 @@ def _note_labels(image: Image, display: Display) -> None:
         sonames = re.findall(r": (\S+) for ", missing)
         packages = sorted({name for soname in sonames if (name := likely_package(soname))})
         named = f" By their names: system_packages = {json.dumps(packages)}." if packages else ""
+        entries = missing.split("; ")
+        shown = "; ".join(entries[:_SHOWN])
+        shown += f"; and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
         display.note(
-            f"these modules cannot be imported, for nothing in the image has the library: {missing}. If the app needs "
+            f"these modules cannot be imported, for nothing in the image has the library: {shown}. If the app needs "
             f"them, name the Debian packages that have it.{named}"
         )
