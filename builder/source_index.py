@@ -38,7 +38,7 @@ class Offer:
 
     Attributes:
         filename: the wheel's name, invented for an archive.
-        url: where uv is told it is.
+        url: where it is; of an invented wheel the path below this index's root, whose port changes.
         sha256: hex digest; of an invented wheel a number that stands for the archive.
         listed: what is behind it.
     """
@@ -109,7 +109,9 @@ class SourceIndex:
         """The archive behind a URL that uv was told; None for anything else."""
         filename = unquote(urlsplit(url).path.rpartition("/")[2])
         offer = self._offers.get(name, {}).get(filename)
-        return offer.listed if offer is not None and offer.is_built and url.startswith(self._root) else None
+        # By the secret and not by the port: uv may have been asked again, by another server, since it said this URL.
+        own = urlsplit(url).path.startswith(f"/{self._secret}/")
+        return offer.listed if offer is not None and offer.is_built and own else None
 
     def answer(self, path: str) -> tuple[bytes, str] | None:
         """What is at a path of the server: its content and media type; None where there is nothing."""
@@ -135,7 +137,7 @@ class SourceIndex:
                 for offer in self._choose(name):
                     offers.setdefault(offer.filename, offer)
                 self._offers[name] = offers
-        files = [_entry(offer) for offer in self._offers.get(name, {}).values()]
+        files = [_entry(offer, self._root) for offer in self._offers.get(name, {}).values()]
         if not files and not self._only:
             return None
         # uv asks no further index for a project that has a page, even an empty one.
@@ -157,7 +159,7 @@ class SourceIndex:
         for version, file in archives.items():
             filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
             number = hashlib.sha256(f"{file.filename} {file.sha256 or file.url}".encode()).hexdigest()
-            yield Offer(filename, f"{self._root}/files/{name}/{quote(filename)}", number, file)
+            yield Offer(filename, f"files/{name}/{quote(filename)}", number, file)
 
     def _admits(self, file: Listed) -> bool:
         try:
@@ -170,10 +172,10 @@ def _kind(filename: str) -> int:
     return next((place for place, end in enumerate(_KINDS) if filename.endswith(end)), len(_KINDS))
 
 
-def _entry(offer: Offer) -> dict[str, Any]:
+def _entry(offer: Offer, root: str) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "filename": offer.filename,
-        "url": offer.url,
+        "url": f"{root}/{offer.url}" if offer.is_built else offer.url,
         "hashes": {"sha256": offer.sha256} if offer.sha256 else {},
         "core-metadata": offer.is_built,
         "yanked": offer.listed.yanked if offer.listed.yanked is not None else False,

@@ -74,6 +74,19 @@ def test_metadata_is_made_when_it_is_asked_for_and_leads_back_to_the_archive() -
     assert offers.find("thing", FILES[3].url) is None
 
 
+def test_what_was_told_holds_when_uv_is_asked_again() -> None:
+    offers = index()
+    with offers.serving() as url:
+        first = page(url)["thing-1.0-py3-none-any.whl"]["url"]
+    with offers.serving() as url:
+        again = page(url)["thing-1.0-py3-none-any.whl"]["url"]
+        with urllib.request.urlopen(f"{again}.metadata") as answer:
+            assert answer.read().startswith(b"Name: thing")
+    for told in (first, again):
+        assert isinstance(told, str)
+        assert offers.find("thing", told) == FILES[1]
+
+
 def test_what_is_not_offered_is_looked_for_elsewhere() -> None:
     with index().serving() as url:
         for name in ("hidden", "unknown"):
