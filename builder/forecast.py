@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from builder.machines import Machine
-    from builder.models import AppSpec, Lock
+    from builder.models import AppSpec, Lock, Wheel
 
 # Layers besides those of packages: the base, the runtime, the code.
 _OTHER_LAYERS = 3
@@ -129,10 +129,10 @@ def forecast(spec: AppSpec, lock: Lock) -> Forecast:
     )
 
 
-def _file_hash(package: object) -> str | None:
-    if isinstance(package, Built):
-        return package.archive.sha256 if package.archive else None
-    return getattr(package, "sha256", None)
+def _file_hash(package: Wheel | Built) -> str | None:
+    """The hash of the file that a package is installed or built from; None where that is no file."""
+    file = package.archive if isinstance(package, Built) else package
+    return file.sha256 if file else None
 
 
 def _torch(lock: Lock) -> str | None:

@@ -16,7 +16,7 @@ from builder.fetch import FetchError, Session, download, fetching_for, public_ur
 from builder.local_index import local_path
 from builder.machine_config import machine_config, without_name
 from builder.requirements import Requirements, Step, declared_url
-from builder.settings import expand, mirror_logins
+from builder.settings import mirror_logins, pytorch_mirror
 from builder.simple_index import list_project
 from builder.uvtool import Indexes, Query, UvError, compile_pins, default_index
 
@@ -238,12 +238,11 @@ class Finder:
         """PyTorch's index of each build that is locked (`+cu128`), and what of some files may be there."""
         own = [file for file in files if file.name in cuda.packages()]
         builds = {Version(file.version).local or "" for file in self.files if file.name in cuda.packages()}
-        mirror = self.settings.mirrors.get("pytorch")
         for build in sorted(build for build in builds if build == "cpu" or cuda.cuda_of(build)):
             # triton's files have no build in their version.
             wheels = [file for file in own if Version(file.version).local in (build, None)]
-            url = cuda.index_of(build, expand(mirror, "tool.builder.mirrors.pytorch") if mirror else None)
             if wheels:
+                url = cuda.index_of(build, pytorch_mirror(self.settings))
                 yield replace(self.indexes[0], default=url, extra=(), find_links=(), links=()), wheels
 
     def _on(self, indexes: Indexes, wheels: Sequence[PinnedFile]) -> dict[str, Source]:

@@ -128,15 +128,26 @@ def read_settings(root: Path) -> Settings:
         ) from error
 
 
+def pytorch_mirror(settings: Settings) -> str | None:
+    """What stands in for PyTorch's index, or None.
+
+    Raises:
+        DeclarationError: it names a variable that is not set.
+    """
+    mirror = settings.mirrors.get("pytorch")
+    return expand(mirror, "tool.builder.mirrors.pytorch") if mirror else None
+
+
 def mirror_logins(settings: Settings) -> tuple[str, ...]:
     """The mirrors that are URLs of packages' indexes, for what they say of who we are there.
 
     One that names a variable which is not set says nothing here; `expand` tells that, where the mirror is needed.
     """
     found = []
-    for key in ("index", "pytorch"):
-        with contextlib.suppress(DeclarationError):
-            found += [expand(url, key) for name, url in settings.mirrors.items() if name == key]
+    for key, url in settings.mirrors.items():
+        if key in ("index", "pytorch"):
+            with contextlib.suppress(DeclarationError):
+                found.append(expand(url, f"tool.builder.mirrors.{key}"))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin
 
 from packaging.utils import (
     InvalidSdistFilename,
@@ -179,8 +179,3 @@ def file_version(filename: str, name: str) -> str | None:
             except InvalidVersion:
                 continue
     return None
-
-
-def last_part(url: str) -> str:
-    """The file name that a URL ends with, percent-decoded."""
-    return unquote(urlsplit(url).path.rpartition("/")[2])

@@ -11,7 +11,7 @@ from builder import cuda
 from builder.errors import ResolveError
 from builder.explain import ConflictError
 from builder.fetch import FetchError
-from builder.settings import expand
+from builder.settings import pytorch_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     # Asks for versions, given more constraints and the index that PyTorch's packages are taken from.
     Ask = Callable[[tuple[str, ...], str | None], tuple[Candidate, ...]]
-
-_MIRROR = "tool.builder.mirrors.pytorch"
 
 
 def choose_torch(
@@ -84,8 +82,7 @@ def choose_torch(
         return found
     if build.is_default and question.target.architecture == "x86_64":
         return ask(constraints, None) if constraints else found
-    mirror = question.settings.mirrors.get("pytorch")
-    index = cuda.index_of(build.backend, expand(mirror, _MIRROR) if mirror else None)
+    index = cuda.index_of(build.backend, pytorch_mirror(question.settings))
     try:
         return ask((f"torch=={Version(torch.version).public}",), index)
     except FetchError as error:
