@@ -27,6 +27,7 @@ BUILD_SETTINGS = (
     "app_files_context_dir",
     "python_version",
     "system_packages",
+    "system_packages_auto",
     "build_packages",
     "secrets",
 )
@@ -77,6 +78,7 @@ class App:
         app_files_context_dir: base of `app_files`; default is the app file's folder.
         python_version: such as "3.11"; default is that of the interpreter that loads the file.
         system_packages: Debian packages to add to the image; builds from source have them too.
+        system_packages_auto: whether Debian packages are added for libraries that an import would lack.
         build_packages: Debian packages that only builds from source need, such as "cmake" or "rustc".
         secrets: names of environment variables the app gets at run time.
     """
@@ -92,6 +94,7 @@ class App:
     app_files_context_dir: ClassVar[str | None] = None
     python_version: ClassVar[str | None] = None
     system_packages: ClassVar[list[str]] = []
+    system_packages_auto: ClassVar[bool] = True
     build_packages: ClassVar[list[str]] = []
     secrets: ClassVar[list[str] | None] = None
 

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import code, nix, render, store
 from builder.credentials import origin
-from builder.errors import NowhereError
+from builder.errors import BuilderError, BuildError, NowhereError
 from builder.files import scratch_folder
 from builder.layout import Image, read_image
 from builder.library import copy_files, stage_library, staged
+from builder.links import Report, read_report
 from builder.local.masking import Masker
 from builder.nix_failure import PinnedFileError, readable
 from builder.nix_log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from builder.models import AppSpec, Lock, PinnedFile
     from builder.progress import Display
     from builder.settings import Settings
     from builder.sources import Supply
 
-_SHOWN = 5
+# The label of an image whose libraries lack something.
+_UNMET = "builder.link.optional"
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,12 @@ class Result:
     Attributes:
         image: the image.
         steps: derivations that were built for it, downloads among them.
+        links: what the libraries of its packages lack; None where they lack nothing.
     """
 
     image: Image
     steps: int
+    links: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
 
     Raises:
         BuildError: a step failed.
+        LinkError: packages of the image cannot be imported.
         NowhereError: no place has a file that is pinned.
         PinnedFileError: a file could not be had, or is not the one that is pinned.
         ToolError: Nix is missing or cannot be used.
@@ -229,13 +232,7 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         except NowhereError as error:
             if not gone:
                 raise
-            for failure in gone.values():
-                if not failure.answered:
-                    # It may well be there: that its server could not be reached is what there is to say.
-                    raise failure from error
-            tried = "\n".join(map(str, gone.values()))
-            message = f"{tried}\nNeither this machine nor a configured index has what the lock pins."
-            raise NowhereError(message, hint=error.hint) from error
+            raise _nowhere(error, list(gone.values())) from error
         display.stage(f"Building {plan.spec.name}")
         log = Log(display)
         try:
@@ -257,9 +254,30 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
             }
             display.note(f"{error} Looking for it elsewhere.")
             continue
+        except BuildError as error:
+            if not str(error).startswith(f"{store.store_name(f'image-{plan.spec.name}')}: "):
+                raise
+            raise _links(entry, display).error or error from None
         image = read_image(plan.spec.name, Path(path))
         _note_labels(image, display)
-        return Result(image, steps + len(log.built))
+        links = _links(entry, display) if _UNMET in image.labels else None
+        return Result(image, steps + len(log.built), links)
+
+
+def _nowhere(error: NowhereError, gone: Sequence[PinnedFileError]) -> BuilderError:
+    """The error for a file that no place has, after some servers failed to give it."""
+    for failure in gone:
+        if not failure.answered:
+            # It may well be there: that its server could not be reached is what there is to say.
+            return failure
+    tried = "\n".join(map(str, gone))
+    message = f"{tried}\nNeither this machine nor a configured index has what the lock pins."
+    return NowhereError(message, hint=error.hint)
+
+
+def _links(entry: str, display: Display) -> Report:
+    """What the check of an image's libraries has found; it was made before the image, so this takes no time."""
+    return read_report(Path(nix.build(f"({entry}).links", log=Log(display))))
 
 
 def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:
@@ -273,17 +291,4 @@ def _note_labels(image: Image, display: Display) -> None:
         display.note(
             f"only by PTX: {by_ptx}. A driver compiles such kernels when they are first used, which may take minutes; "
             "another release or build of the package may have them ready."
-        )
-    if missing := image.labels.get("builder.link.missing"):
-        from builder.debian.sonames import likely_package
-
-        sonames = re.findall(r": (\S+) for ", missing)
-        packages = sorted({name for soname in sonames if (name := likely_package(soname))})
-        named = f" By their names: system_packages = {json.dumps(packages)}." if packages else ""
-        entries = missing.split("; ")
-        shown = "; ".join(entries[:_SHOWN])
-        shown += f"; and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
-        display.note(
-            f"these modules cannot be imported, for nothing in the image has the library: {shown}. If the app needs "
-            f"them, name the Debian packages that have it.{named}"
         )

@@ -134,6 +134,12 @@ def _num_gpus(value: object, where: str, _base: Path) -> int | None:
     raise DeclarationError(f"{where} must be a number of GPUs, not {_shown(value)}")
 
 
+def _flag(value: object, where: str, _base: Path) -> bool:
+    if not isinstance(value, bool):
+        raise DeclarationError(f"{where} must be True or False, not {_shown(value)}")
+    return value
+
+
 def _python(value: object, where: str, _base: Path) -> str | None:
     if value is None or (isinstance(value, str) and _PYTHON.fullmatch(value)):
         return value
@@ -183,6 +189,7 @@ _FIELDS: dict[str, tuple[str, Callable[[object, str, Path], Any]]] = {
     "app_files_context_dir": ("app_files_context_dir", _folder),
     "python_version": ("python", _python),
     "system_packages": ("system_packages", _matching(_DEBIAN_NAME, "the name of a Debian package")),
+    "system_packages_auto": ("system_packages_auto", _flag),
     "build_packages": ("build_packages", _matching(_DEBIAN_NAME, "the name of a Debian package")),
     "secrets": ("secrets", _matching(_VARIABLE, "the name of an environment variable")),
 }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from builder.models import AppSpec, Architecture, Base, Built, Wheel
+    from builder.models import Addition, AppSpec, Architecture, Base, Built, Wheel
     from builder.settings import Settings
 
 
@@ -51,6 +51,7 @@ def ensure_lock(
     upgrade: bool = False,
     upgrade_packages: Collection[str] = (),
     frozen: bool = False,
+    additions: Sequence[Addition] = (),
     report: Callable[[str], None] | None = None,
     note: Callable[[str], None] | None = None,
     display: Display | None = None,
@@ -71,6 +72,8 @@ def ensure_lock(
         upgrade: choose every version anew, Debian's included.
         upgrade_packages: names of packages to choose anew.
         frozen: refuse to write.
+        additions: what is to be in it besides, for libraries that need it. Those of the present lock stay while what
+            needs them does.
         report: told what goes on.
         note: told what the user should know although nothing failed.
         display: shows the builds of packages that have no wheel.
@@ -105,7 +108,7 @@ def ensure_lock(
     names = tuple(sorted({canonicalize_name(name) for name in upgrade_packages}))
     fresh = present is not None and present.lock.fingerprint == wanted.fingerprint()
     if frozen:
-        if upgrade or names:
+        if upgrade or names or additions:
             raise LockError("--frozen forbids what --upgrade asks for", hint="Leave one of the two out.")
         _check_frozen(path, present, wanted, fresh=fresh)
     if present is not None:
@@ -116,9 +119,10 @@ def ensure_lock(
                 hint="Names of packages are in the lock; a new one is added to the app's requirements.",
             )
         same_form = settings.portable == present.lock.portable
-        if fresh and not upgrade and not names and (frozen or same_form):
+        as_it_is = fresh and not upgrade and not names and not additions
+        if as_it_is and (frozen or same_form):
             return Locked(present.lock, path, changed=False)
-        if fresh and not upgrade and not names and settings.portable:
+        if as_it_is and settings.portable:
             # The pins stay; only their URLs go.
             lock = _portable(present.lock)
             return Locked(
@@ -136,6 +140,7 @@ def ensure_lock(
         runtime=runtime_requirements(spec) if runtime is None else runtime,
         upgrade=upgrade,
         upgrade_packages=names,
+        additions=tuple(additions),
         report=say,
         note=note or say,
         display=display or Display(enabled=False),
@@ -155,6 +160,7 @@ def _lock_anew(
     runtime: Sequence[str],
     upgrade: bool,
     upgrade_packages: tuple[str, ...],
+    additions: tuple[Addition, ...],
     report: Callable[[str], None],
     note: Callable[[str], None],
     display: Display,
@@ -168,7 +174,14 @@ def _lock_anew(
     from builder.source_fetch import SourceFetcher
     from builder.tags import Target
 
-    def pin_base(tools: Sequence[str] | None = None, known: Base | None = None) -> Base:
+    if present and spec.system_packages_auto:
+        additions = tuple(dict.fromkeys((*present.lock.additions, *additions)))
+
+    def pin_base(
+        tools: Sequence[str] | None = None,
+        known: Base | None = None,
+        added: tuple[Addition, ...] = additions,
+    ) -> Base:
         kept = present.lock.base if present and not upgrade else None
         if known is not None:
             # What is pinned by now stays; compilers are added to it, those of the last time where they fit.
@@ -179,7 +192,7 @@ def _lock_anew(
                 key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()
             },
             cache=cache,
-            system_packages=spec.system_packages,
+            system_packages=(*spec.system_packages, *_names_of("debian", added)),
             build_packages=None if tools is None else spec.build_packages,
             build_defaults=tools or (),
             target=wanted.architecture,
@@ -221,7 +234,7 @@ def _lock_anew(
             target=target,
             settings=settings,
             folder=spec.root,
-            runtime=parse_runtime(runtime),
+            runtime=parse_runtime((*runtime, *_names_of("requirement", additions))),
             machines=find_machines(spec.machine_types, spec.root),
             sources=Sources(fetcher, builder),
         ),
@@ -230,6 +243,10 @@ def _lock_anew(
         note,
     )
     base = builder.base
+    names = {wheel.name for wheel in resolution.wheels} | {built.name for built in resolution.built}
+    if len(still := tuple(addition for addition in additions if addition.package in names)) < len(additions):
+        additions = still
+        base = base.model_copy(update={"extra": pin_base(added=additions).extra})
     for text in resolution.notes:
         note(text)
     lock = Lock(
@@ -240,11 +257,18 @@ def _lock_anew(
         wheels=resolution.wheels,
         built=resolution.built,
         base=base,
+        additions=tuple(
+            sorted(additions, key=lambda addition: (addition.kind, addition.name, addition.library))
+        ),
         fingerprint=wanted.fingerprint(),
         tool_version=version(),
         portable=settings.portable,
     )
     return _portable(lock) if settings.portable else lock
+
+
+def _names_of(kind: str, additions: Sequence[Addition]) -> list[str]:
+    return sorted({addition.name for addition in additions if addition.kind == kind})
 
 
 def _portable(lock: Lock) -> Lock:

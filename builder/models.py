@@ -54,6 +54,7 @@ class AppSpec(Model):
             folders of a package (several where a namespace package is spread). None are named for a part of Python
             itself; what is not found is not here.
         system_packages: Debian packages named by hand, for the image and for builds from source.
+        system_packages_auto: whether packages are added for libraries that an import would lack.
         build_packages: Debian packages that only builds from source have.
         secrets: names of environment variables the app gets at run time.
         endpoints: what is served.
@@ -79,6 +80,7 @@ class AppSpec(Model):
     app_files_ignore: tuple[str, ...] = ()
     app_files_context_dir: Path | None = None
     system_packages: tuple[str, ...] = ()
+    system_packages_auto: bool = True
     build_packages: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
@@ -262,6 +264,22 @@ class Base(Model):
     build: tuple[Deb, ...] = ()
 
 
+class Addition(Model):
+    """What was added to a lock because a library of a package needs it.
+
+    Attributes:
+        kind: a Debian package; or a requirement, of NVIDIA's parts of CUDA.
+        name: the package's name, or the requirement.
+        library: the soname of what is needed.
+        package: the package that needs it, by its normalized name. While that is in the lock, this is.
+    """
+
+    kind: Literal["debian", "requirement"]
+    name: str
+    library: str
+    package: str
+
+
 class Lock(Model):
     """Everything that decides an image's bits besides the app's own code.
 
@@ -273,6 +291,7 @@ class Lock(Model):
         wheels: packages that are installed from a wheel as it is, sorted by name.
         built: packages that are built into a wheel first, sorted by name; no name is in both.
         base: the Debian base.
+        additions: what of all this the declaration does not ask for, sorted.
         fingerprint: sha256 hex of the declaration this lock was made for.
         tool_version: version of this program that wrote it.
         portable: whether URLs are left out.
@@ -285,6 +304,7 @@ class Lock(Model):
     wheels: tuple[Wheel, ...]
     built: tuple[Built, ...] = ()
     base: Base
+    additions: tuple[Addition, ...] = ()
     fingerprint: str
     tool_version: str
     portable: bool = False

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import nix
+from builder.errors import ResolveError
 from builder.load import declare
 from builder.variant import lock_file, variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from builder.build import Result
     from builder.layout import Image
-    from builder.models import AppSpec, Architecture, Lock
+    from builder.models import Addition, AppSpec, Architecture, Lock
     from builder.progress import Display
     from builder.settings import Settings
 
@@ -120,6 +122,7 @@ def lock_app(
     display: Display,
     upgrade: bool = False,
     upgrade_packages: Sequence[str] = (),
+    additions: Sequence[Addition] = (),
 ) -> Locked:
     """Get an app's lock, written anew where its declaration has changed.
 
@@ -129,6 +132,7 @@ def lock_app(
         display: shows what goes on.
         upgrade: choose every version anew.
         upgrade_packages: names of packages to choose anew.
+        additions: what its packages' libraries need besides.
 
     Raises:
         LockError, ResolveError, DeclarationError: see `builder.locking.ensure_lock`.
@@ -144,12 +148,55 @@ def lock_app(
         upgrade=upgrade,
         upgrade_packages=upgrade_packages,
         frozen=request.frozen,
+        additions=additions,
         cache=cache_folder(),
         report=display.stage,
         note=display.note,
         display=display,
     )
     return Locked(lock, path, lock_digest(read_lock(path)), changed)
+
+
+def _build_or_add(
+    app: Loaded, locked: Locked, request: Request, *, out_link: Path | None, display: Display
+) -> tuple[Result | None, tuple[Addition, ...]]:
+    """Build a locked app, and find what its lock should have besides for libraries that are lacking.
+
+    Returns:
+        the build, None where it failed for that lack; and what to add, which then is something.
+
+    Raises:
+        BuilderError: the build failed, and nothing that could be added would mend it.
+    """
+    from builder import additions, build
+    from builder.links import LinkError
+
+    cache = cache_folder()
+    try:
+        with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
+            result = build.build(plan, app.settings, cache=cache, out_link=out_link, display=display)
+    except LinkError as error:
+        display.stage("Looking for Debian packages that have what is missing")
+        found = additions.for_imports(
+            error, app.spec, locked.lock, app.settings, cache=cache, frozen=request.frozen, note=display.note
+        )
+        return None, found
+    if request.frozen or result.links is None:
+        return result, ()
+    report = result.links
+    return result, additions.for_parts(
+        report, app.spec, locked.lock, app.settings, cache=cache, note=display.note
+    )
+
+
+def _named(additions: Sequence[Addition]) -> str:
+    """Additions in words: each name, and what needs it."""
+    names: dict[str, list[Addition]] = {}
+    for addition in additions:
+        names.setdefault(addition.name, []).append(addition)
+    return ", ".join(
+        f"{name} ({some[0].library} for {some[0].package})" for name, some in sorted(names.items())
+    )
 
 
 def build_app(request: Request, *, out_link: Path | None, link: bool, display: Display) -> Built:
@@ -178,17 +225,26 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
         if target:
             nix.keep(image.path, target)
     else:
-        from builder import build
-
         nix.require()
         app = _loaded(fields)
         locked = lock_app(app, request, display=display)
-        # The lock may be new, so the key is. It is taken before the code is staged: a file that is edited while the
-        # image is built belongs to the next run, not to what is remembered of this one.
-        memory = Memory(cache_folder(), key(fields, lock, options))
-        with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
-            result = build.build(plan, app.settings, cache=cache_folder(), out_link=target, display=display)
-        image, digest, steps = result.image, locked.digest, result.steps
+        while True:
+            # The lock may be new, so the key is. It is taken before the code is staged: a file that is edited while the
+            # image is built belongs to the next run, not to what is remembered of this one.
+            memory = Memory(cache_folder(), key(fields, lock, options))
+            result, additions = _build_or_add(app, locked, request, out_link=target, display=display)
+            if result is not None:
+                image, digest, steps = result.image, locked.digest, steps + result.steps
+            if not additions:
+                break
+            try:
+                locked = lock_app(app, request, display=display, additions=additions)
+            except ResolveError as error:
+                if result is None:
+                    raise
+                display.note(f"{_named(additions)} cannot be added: {error}")
+                break
+            display.note(f"added to {lock.name}: {_named(additions)}")
         memory.keep(image, digest)
     return Built(
         image=image,

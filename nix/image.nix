@@ -23,7 +23,8 @@
   #                 and the GPUs it is for, `gpus`: machine types with `name` and `capability`
   #   bytecode      whether .pyc files are in the image
   #
-  # The result also has the parts by name, to look at, build or override: `layers`, `rootfs`, `baseLayer`.
+  # The result also has the parts by name, to look at, build or override: `layers`, `rootfs`, `baseLayer`,
+  # `wheelLayers`, and `links`, the report of what their libraries lack.
   image =
     {
       name,
@@ -97,11 +98,24 @@
           runtimeLayer
           codeLayer
         ];
+      # What the packages' libraries need and do not get. It is made of the packages alone, so a change of the app's code
+      # checks nothing again.
+      links = tools.run {
+        name = "links";
+        script = "link_check";
+        spec = {
+          layers = map toString (builtins.attrValues wheelLayers);
+          root = "${rootfs}";
+          python_version = python;
+          inherit architecture;
+        };
+      };
       image = tools.run {
         name = names.storeName "image-${name}";
         script = "image";
         spec = {
           layers = map toString all;
+          links = "${links}";
           architecture = names.ociArchitecture.${architecture};
           reference = "latest";
           inherit config;
@@ -110,7 +124,7 @@
     in
     image
     // {
-      inherit rootfs baseLayer wheelLayers;
+      inherit rootfs baseLayer wheelLayers links;
       layers = all;
       toolchain = tools;
     };

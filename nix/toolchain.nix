@@ -39,8 +39,23 @@ let
     ];
     image = [
       "fatbin"
+      "gzip_members"
       "kernel_check"
-      "link_check"
+      "link_report"
+    ];
+    link_check = [
+      "build_room"
+      "elf"
+      "estargz"
+      "gzip_members"
+      "import_probe"
+      "ldcache"
+      "link_reason"
+      "link_report"
+      "links"
+      "tar_headers"
+      "toc_reader"
+      "unpack_source"
     ];
     merge_layer = layer ++ [ "toc_reader" ];
     tree_layer = layer;

@@ -119,6 +119,24 @@ def choose_build(machines: Sequence[Machine], torch: str) -> Build | None:
     return Build(backend, smallest_driver(cuda_of(backend) or "", gpus), backend == known["default"])
 
 
+def newest_of(major: int, machines: Sequence[Machine]) -> str | None:
+    """The CUDA of a major version ("12.6") that the newest release of torch has of those that run on all machines.
+
+    Where nothing else says it, this is the one that most other packages are made for.
+    """
+    gpus = [machine for machine in machines if machine.capability is not None]
+    for release in reversed(releases()):
+        known = _table()["torch"][release]
+        fitting = [
+            build
+            for build in known["builds"]
+            if _major(build) == major and all(runs_on(build, release, gpu) for gpu in gpus)
+        ]
+        if fitting:
+            return cuda_of(known["default"] if known["default"] in fitting else max(fitting, key=_number))
+    return None
+
+
 def runs_on(build: str, torch: str, gpu: Machine) -> bool:
     """Whether a build of a release has kernels for a GPU, and its CUDA code for it at all."""
     cuda = Version(cuda_of(build) or "0")

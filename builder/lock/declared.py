@@ -30,6 +30,7 @@ class Declared(Model):
         requirements: per step, options first, requirements sorted.
         runtime: what this program adds.
         system_packages, build_packages: sorted.
+        system_packages_auto: whether what libraries lack is added.
         index_strategy: the settings', or None.
     """
 
@@ -40,6 +41,7 @@ class Declared(Model):
     requirements: tuple[tuple[str, ...], ...] = ()
     runtime: tuple[str, ...] = ()
     system_packages: tuple[str, ...] = ()
+    system_packages_auto: bool = True
     build_packages: tuple[str, ...] = ()
     index_strategy: str | None = None
 
@@ -55,6 +57,7 @@ class Declared(Model):
             ("suite", "Debian suite"),
             ("architecture", "architecture"),
             ("machine_types", "machine types"),
+            ("system_packages_auto", "system_packages_auto"),
             ("index_strategy", "index strategy"),
         ):
             before, after = getattr(self, field), getattr(other, field)
@@ -91,6 +94,7 @@ def declared(
         requirements=tuple(step.canonical() for step in requirements.steps),
         runtime=tuple(sorted(requirement.shown for requirement in runtime)),
         system_packages=tuple(sorted(set(spec.system_packages))),
+        system_packages_auto=spec.system_packages_auto,
         build_packages=tuple(sorted(set(spec.build_packages))),
         index_strategy=settings.index_strategy,
     )

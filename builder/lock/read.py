@@ -95,6 +95,7 @@ class _Reader:
                     "wheels": tuple(package for package in packages if isinstance(package, Wheel)),
                     "built": tuple(package for package in packages if isinstance(package, Built)),
                     "base": base,
+                    "additions": ours.get("additions", ()),
                     "fingerprint": ours.get("fingerprint"),
                     "tool_version": ours.get("tool-version"),
                     "portable": ours.get("portable"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.lock.declared import Declared
-    from builder.models import Deb, PinnedFile, Wheel
+    from builder.models import Addition, Deb, PinnedFile, Wheel
 
 
 def write_lock(path: Path, content: LockFile, *, target: str = "TARGET") -> bool:
@@ -106,6 +106,7 @@ def dumps(content: LockFile, *, target: str = "TARGET") -> str:
         f"name = {_string(lock.name)}",
         f"portable = {_value(lock.portable)}",
         f"fingerprint = {_string(lock.fingerprint)}",
+        *_additions(lock.additions),
         "",
         "# The declaration this lock was made for, credentials masked.",
         "[tool.builder.declared]",
@@ -127,6 +128,18 @@ def dumps(content: LockFile, *, target: str = "TARGET") -> str:
     for name, debs in sorted(lock.base.debs.items()):
         lines += _debs(name, debs)
     return "\n".join(lines) + "\n"
+
+
+def _additions(additions: Iterable[Addition]) -> list[str]:
+    entries = [f"  {_inline(addition.model_dump())}," for addition in additions]
+    if not entries:
+        return []
+    return [
+        "# What was added because a package needs the library.",
+        "additions = [",
+        *entries,
+        "]",
+    ]
 
 
 def _wheel(wheel: Wheel, *, portable: bool) -> str:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import filecmp
 import os
-import re
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,7 +46,6 @@ _SPECIAL = {
 }
 _CACHE = "etc/ld.so.cache"
 _STATUS = "var/lib/dpkg/status.d/"
-_LIBRARY = re.compile(r"\.so(?:\.[\w.]+)?$")
 # Folders of the standard library that nobody imports from, and test data that does not compile.
 _NOT_COMPILED = frozenset({"__pycache__", "idlelib", "test", "tests"})
 
@@ -84,8 +82,7 @@ def build(spec: dict[str, Any]) -> None:
                 layer.add_spliced(bytecode.cache_path(source.path[1:], spec["python_version"]), part)
         info = layer.close()
     packages = [_package(root / name) for name in names if name.startswith(_STATUS)]
-    libraries = sorted({name.rpartition("/")[2] for name in names if _LIBRARY.search(name)})
-    write_layer_json(out, info, packages, libraries=libraries)
+    write_layer_json(out, info, packages)
 
 
 def _walk(root: Path) -> Iterator[str]:

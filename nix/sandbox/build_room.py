@@ -20,6 +20,7 @@ import signal
 import socket
 import struct
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from unpack_source import SourceError
@@ -68,6 +69,7 @@ class Room(NamedTuple):
         fixed: names in `build` that are read-only.
         tmp: folder that is /tmp.
         mount_point: an empty folder.
+        instead: folders that are, read-only, in the place of the root's own of these names.
     """
 
     root: Path
@@ -75,6 +77,7 @@ class Room(NamedTuple):
     fixed: tuple[str, ...]
     tmp: Path
     mount_point: Path
+    instead: Mapping[str, Path] = MappingProxyType({})
 
 
 def run(
@@ -187,7 +190,7 @@ def _furnish(room: Room) -> None:
             place.symlink_to(Path(entry.path).readlink())
         elif entry.is_dir():
             place.mkdir()
-            _bind(Path(entry.path), place, read_only=True)
+            _bind(room.instead.get(entry.name) or Path(entry.path), place, read_only=True)
     for name in _OWN:
         (top / name).mkdir()
     _bind(room.build, top / "build")

@@ -1,13 +1,23 @@
-"""Reads what a library needs and is called out of its bytes as they pass by (System V ABI, "Dynamic Linking").
+"""Reads what a library needs and offers out of its bytes as they pass by (System V ABI, "Dynamic Linking").
 
-The dynamic section names the needed libraries by their places in a string table that may stand before it. So the
-beginning of a file is kept until then, where nearly all files have that table; of the few others nothing is told.
+The dynamic section says where the tables are, and most of them stand before it. So the beginning of a file is kept
+until then, where nearly all files have them; of the few others nothing is told.
+
+Symbols are told as sparingly as they can be. What a library lacks are names without a version: those with one are
+answered for by the version, which is looked up by itself. What it offers is its own table for the loader,
+`DT_GNU_HASH`, which has a number for each symbol and is copied as it is.
 """
 
 from __future__ import annotations
 
+import base64
 import struct
-from typing import NamedTuple
+import sys
+from array import array
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _ELF = b"\x7fELF"
 _64_BIT_LITTLE = b"\x02\x01"
@@ -15,9 +25,21 @@ _64_BIT_LITTLE = b"\x02\x01"
 _HEADER = struct.Struct("<16xHHIQQQIHHH")
 _PROGRAM = struct.Struct("<IIQQQQQQ")
 _DYNAMIC = struct.Struct("<qQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_HASHES = struct.Struct("<IIII")
+_VERNEED, _VERNEED_AUX = struct.Struct("<HHIII"), struct.Struct("<IHHII")
+_VERDEF, _VERDEF_AUX = struct.Struct("<HHHHIII"), struct.Struct("<II")
 _PT_LOAD, _PT_DYNAMIC = 1, 2
-_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_SONAME = 0, 1, 5, 10, 14
-_SHARED = 3
+_DT_NULL, _DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ = 0, 1, 4, 5, 6, 10
+_DT_SONAME, _DT_RPATH, _DT_RUNPATH = 14, 15, 29
+_DT_GNU_HASH, _DT_VERSYM, _DT_VERDEF, _DT_VERNEED = 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFC, 0x6FFFFFFE
+_TABLES = (_DT_STRTAB, _DT_SYMTAB, _DT_HASH, _DT_GNU_HASH, _DT_VERSYM, _DT_VERDEF, _DT_VERNEED)
+# Other tags that hold an address, where the table before it has ended: PLTGOT, RELA, INIT, FINI, JMPREL, INIT_ARRAY,
+# FINI_ARRAY, PREINIT_ARRAY, RELR.
+_ADDRESSES = (*_TABLES, 3, 7, 12, 13, 23, 25, 26, 32, 36)
+_EXECUTABLE, _SHARED = 2, 3
+_STB_GLOBAL = 1
+_VERSION_MASK, _FIRST_VERSION, _WEAK = 0x7FFF, 2, 2
 _KEPT = 128 << 20
 _LARGEST_DYNAMIC = 1 << 20
 _LARGEST_TABLE = 256 << 20
@@ -25,15 +47,63 @@ _MOST_PROGRAMS = 1000
 
 
 class Library(NamedTuple):
-    """What a shared library says.
+    """What a shared library, or a program, says.
 
     Attributes:
         soname: what it is called, or None.
         needed: what it needs, in order.
+        rpath: folders to look in, for it and for what it needs (DT_RPATH), separated by colons; "" for none.
+        runpath: folders to look in for what it needs itself (DT_RUNPATH).
+        versions_needed: by needed library, the versions of symbols that it has to offer (DT_VERNEED).
+        versions: those that this one offers (DT_VERDEF).
+        undefined: symbols without a version that it needs and that are not weak.
+        symbols: what it offers: of each symbol the number that `symbol_number` gives, the last bit undefined, as 32-bit
+            integers in little-endian order.
     """
 
     soname: str | None
     needed: tuple[str, ...]
+    rpath: str = ""
+    runpath: str = ""
+    versions_needed: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - never written
+    versions: tuple[str, ...] = ()
+    undefined: tuple[str, ...] = ()
+    symbols: bytes = b""
+
+
+def to_json(library: Library, path: str) -> dict[str, Any]:
+    """A library as an object of JSON, with the path where it lies; what it has not is left out."""
+    found = {"path": path, **library._asdict(), "symbols": base64.b64encode(library.symbols).decode()}
+    return {key: value for key, value in found.items() if value}
+
+
+def from_json(found: Mapping[str, Any]) -> Library:
+    """The library that `to_json` gave."""
+    tuples = {key: tuple(found.get(key, ())) for key in ("needed", "versions", "undefined")}
+    return Library(
+        soname=found.get("soname"),
+        rpath=found.get("rpath", ""),
+        runpath=found.get("runpath", ""),
+        versions_needed={key: tuple(names) for key, names in found.get("versions_needed", {}).items()},
+        symbols=base64.b64decode(found.get("symbols", "")),
+        **tuples,
+    )
+
+
+def symbol_number(name: bytes) -> int:
+    """The number of a symbol in DT_GNU_HASH, but for the last bit, which is 1 here."""
+    number = 5381
+    for character in name:
+        number = number * 33 + character & 0xFFFFFFFF
+    return number | 1
+
+
+def numbers(symbols: bytes) -> Iterator[int]:
+    """The numbers of `Library.symbols`, comparable with `symbol_number`."""
+    values = array("I", symbols)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return (value | 1 for value in values)
 
 
 class _Segment(NamedTuple):
@@ -43,11 +113,31 @@ class _Segment(NamedTuple):
     size: int
 
 
+class _Part:
+    """A part of the file that is waited for."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.data = bytearray()
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.data) >= self.end - self.start
+
+    def gather(self, piece: bytes, position: int) -> None:
+        """Take what belongs here of a piece of the file."""
+        have = self.start + len(self.data)
+        if position <= have < position + len(piece):
+            self.data += piece[have - position : self.end - position]
+
+
 class Reader:
     """Takes a file's bytes, piece by piece, as a hash object does.
 
     Attributes:
-        library: what was read, or None: no shared library of a 64-bit little-endian machine, or not understood.
+        library: what was read, or None: no shared library or program of a 64-bit little-endian machine, or not
+            understood.
     """
 
     def __init__(self) -> None:
@@ -58,9 +148,8 @@ class Reader:
         self._kept_size = 0
         self._position = 0
         self._segments: list[_Segment] | None = None
-        # A part of the file that is waited for: its beginning, its end, and what is there of it.
-        self._start = self._end = 0
-        self._part: bytearray | None = None
+        self._dynamic: _Part | None = None
+        self._tables: dict[int, _Part] = {}
         self._entries: dict[int, list[int]] = {}
 
     def update(self, piece: bytes) -> None:
@@ -70,28 +159,31 @@ class Reader:
         if self._kept_size == self._position < _KEPT:
             self._kept.append(piece)
             self._kept_size += len(piece)
-        self._gather(piece, self._position)
+        for part in (*([self._dynamic] if self._dynamic else []), *self._tables.values()):
+            part.gather(piece, self._position)
         self._position += len(piece)
         try:
             self._step()
-        except (struct.error, UnicodeDecodeError):
+        except (struct.error, ValueError):
             self._stop()
 
     def _stop(self) -> None:
         self._done = True
         self._kept.clear()
-        self._part = None
+        self._dynamic = None
+        self._tables.clear()
 
     def _step(self) -> None:
         """Go on with what is known by now."""
         if self._segments is None:
             self._read_headers()
-        while not self._done and self._part is not None and len(self._part) >= self._end - self._start:
-            part, self._part = bytes(self._part), None
-            if self._entries:
-                self._finish(part)
-            else:
-                self._read_dynamic(part)
+        if self._dynamic is not None and self._dynamic.is_whole:
+            part, self._dynamic = bytes(self._dynamic.data), None
+            self._read_dynamic(part)
+        if self._tables and all(part.is_whole for part in self._tables.values()):
+            tables = {tag: bytes(part.data) for tag, part in self._tables.items()}
+            self.library = _library(self._entries, tables)
+            self._stop()
 
     def _read_headers(self) -> None:
         if self._kept_size < _HEADER.size:
@@ -101,7 +193,12 @@ class Reader:
             self._stop()
             return
         kind, _, _, _, phoff, _, _, _, phentsize, phnum = _HEADER.unpack(header)
-        if kind != _SHARED or phentsize < _PROGRAM.size or phnum > _MOST_PROGRAMS or phoff > _KEPT:
+        if (
+            kind not in {_SHARED, _EXECUTABLE}
+            or phentsize < _PROGRAM.size
+            or phnum > _MOST_PROGRAMS
+            or phoff > _KEPT
+        ):
             self._stop()
             return
         if self._kept_size < phoff + phentsize * phnum:
@@ -117,61 +214,177 @@ class Reader:
         if dynamic is None or dynamic.size > _LARGEST_DYNAMIC:
             self._stop()
         else:
-            self._want(dynamic.offset, dynamic.size)
+            self._dynamic = self._want(dynamic.offset, dynamic.offset + dynamic.size)
 
     def _read_dynamic(self, part: bytes) -> None:
         for tag, value in _DYNAMIC.iter_unpack(part[: len(part) // _DYNAMIC.size * _DYNAMIC.size]):
             if tag == _DT_NULL:
                 break
             self._entries.setdefault(tag, []).append(value)
-        address, size = (self._entries.get(tag, [0])[0] for tag in (_DT_STRTAB, _DT_STRSZ))
-        loaded = next(
+        for tag in _TABLES:
+            place = self._place(tag)
+            part_wanted = self._want(*place) if place else None
+            if part_wanted is not None:
+                self._tables[tag] = part_wanted
+            elif tag == _DT_STRTAB:
+                self._stop()
+                return
+
+    def _place(self, tag: int) -> tuple[int, int] | None:
+        """Where in the file a table begins, and where it has ended at the latest; None where there is none."""
+        if tag not in self._entries:
+            return None
+        address = self._entries[tag][0]
+        segment = next(
             (
-                segment
-                for segment in self._segments or ()
-                if segment.kind == _PT_LOAD and segment.address <= address < segment.address + segment.size
+                one
+                for one in self._segments or ()
+                if one.kind == _PT_LOAD and one.address <= address < one.address + one.size
             ),
             None,
         )
-        if loaded is None or not 0 < size <= _LARGEST_TABLE:
-            self._stop()
+        if segment is None:
+            return None
+        ends = [segment.address + segment.size, address + _LARGEST_TABLE]
+        if tag == _DT_STRTAB:
+            ends.append(address + self._entries.get(_DT_STRSZ, [0])[0])
         else:
-            self._want(address - loaded.address + loaded.offset, size)
+            # Other tables' sizes are nowhere: each ends where the next thing begins.
+            ends += [
+                self._entries[other][0] for other in _ADDRESSES if self._entries.get(other, [0])[0] > address
+            ]
+            ends += [
+                one.address
+                for one in self._segments or ()
+                if one.kind == _PT_DYNAMIC and one.address > address
+            ]
+        start = address - segment.address + segment.offset
+        end = min(ends) - segment.address + segment.offset
+        return (start, end) if end > start else None
 
-    def _finish(self, table: bytes) -> None:
-        def text(place: int) -> str:
-            return table[place : table.index(b"\0", place)].decode("utf-8")
+    def _want(self, start: int, end: int) -> _Part | None:
+        """Wait for a part of the file; what of it has passed is taken from what is kept.
 
-        try:
-            sonames = [text(place) for place in self._entries.get(_DT_SONAME, ())]
-            needed = tuple(text(place) for place in self._entries.get(_DT_NEEDED, ()))
-        except ValueError:
-            self._stop()
-            return
-        self.library = Library(sonames[0] if sonames else None, needed)
-        self._stop()
-
-    def _want(self, start: int, size: int) -> None:
-        """Wait for a part of the file; what of it has passed is taken from what is kept."""
-        self._start, self._end, self._part = start, start + size, bytearray()
-        passed = min(self._position, self._end) - start
-        if passed > 0:
-            if start + passed > self._kept_size:
-                self._stop()
-                return
-            self._part += self._passed(start, start + passed)
+        Returns:
+            None where some of it has passed and is not kept.
+        """
+        part = _Part(start, end)
+        passed = min(self._position, end)
+        if passed > start:
+            if passed > self._kept_size:
+                return None
+            part.data += self._passed(start, passed)
+        return part
 
     def _passed(self, start: int, end: int) -> bytes:
         """A part of what is kept."""
         found, position = [], 0
         for piece in self._kept:
-            if position < end and position + len(piece) > start:
+            if position >= end:
+                break
+            if position + len(piece) > start:
                 found.append(piece[max(start - position, 0) : end - position])
             position += len(piece)
         return b"".join(found)
 
-    def _gather(self, piece: bytes, position: int) -> None:
-        if self._part is not None:
-            have = self._start + len(self._part)
-            if position <= have < position + len(piece):
-                self._part += piece[have - position : self._end - position]
+
+def _library(entries: dict[int, list[int]], tables: dict[int, bytes]) -> Library:
+    """Put together what the tables say.
+
+    Raises:
+        ValueError, struct.error: they are damaged.
+    """
+    strings = tables[_DT_STRTAB]
+
+    def texts(tag: int) -> list[str]:
+        return [_text(strings, place) for place in entries.get(tag, ())]
+
+    undefined: tuple[str, ...] = ()
+    symbols = b""
+    if _DT_SYMTAB in tables:
+        table = tables[_DT_SYMTAB]
+        if _DT_GNU_HASH in tables:
+            first, symbols = _hashes(tables[_DT_GNU_HASH])
+            undefined = tuple(_undefined(table[: first * _SYMBOL.size], strings, tables.get(_DT_VERSYM, b"")))
+        elif _DT_HASH in tables:
+            _, count = struct.unpack_from("<II", tables[_DT_HASH])
+            table = table[: count * _SYMBOL.size]
+            undefined = tuple(_undefined(table, strings, tables.get(_DT_VERSYM, b"")))
+            symbols = _defined(table, strings)
+    return Library(
+        soname=next(iter(texts(_DT_SONAME)), None),
+        needed=tuple(texts(_DT_NEEDED)),
+        rpath=":".join(texts(_DT_RPATH)),
+        runpath=":".join(texts(_DT_RUNPATH)),
+        versions_needed=_versions_needed(tables.get(_DT_VERNEED, b""), strings),
+        versions=tuple(_versions(tables.get(_DT_VERDEF, b""), strings)),
+        undefined=undefined,
+        symbols=symbols,
+    )
+
+
+def _text(strings: bytes, place: int) -> str:
+    return strings[place : strings.index(b"\0", place)].decode("utf-8")
+
+
+def _hashes(table: bytes) -> tuple[int, bytes]:
+    """The first symbol in DT_GNU_HASH, before which are those that are needed, and the numbers of all in it."""
+    buckets, first, words, _ = _HASHES.unpack_from(table)
+    start = _HASHES.size + 8 * words
+    last = max(struct.unpack_from(f"<{buckets}I", table, start), default=0)
+    chain = start + 4 * buckets
+    if last < first:
+        return first, b""
+    end = chain + 4 * (last - first)
+    # A chain ends where the last bit is set.
+    while not table[end] & 1:
+        end += 4
+        if end >= len(table):
+            raise ValueError("a chain of symbols has no end")
+    return first, table[chain : end + 4]
+
+
+def _undefined(table: bytes, strings: bytes, versions: bytes) -> Iterator[str]:
+    """Names of symbols that are needed, have no version and are not weak."""
+    of_symbol = struct.unpack_from(f"<{len(versions) // 2}H", versions)
+    for number, (name, info, _, section, _, _) in enumerate(_SYMBOL.iter_unpack(table)):
+        if section or not name or info >> 4 != _STB_GLOBAL:
+            continue
+        if number < len(of_symbol) and of_symbol[number] & _VERSION_MASK >= _FIRST_VERSION:
+            continue
+        yield _text(strings, name)
+
+
+def _defined(table: bytes, strings: bytes) -> bytes:
+    """The numbers of what a library without DT_GNU_HASH offers."""
+    found = [
+        symbol_number(_text(strings, name).encode())
+        for name, info, _, section, _, _ in _SYMBOL.iter_unpack(table)
+        if section and name and info >> 4
+    ]
+    return struct.pack(f"<{len(found)}I", *found)
+
+
+def _versions_needed(table: bytes, strings: bytes) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    place, step = 0, 1 if table else 0
+    while step:
+        _, count, file, aux, step = _VERNEED.unpack_from(table, place)
+        names = []
+        at = place + aux
+        for _ in range(count):
+            _, flags, _, name, following = _VERNEED_AUX.unpack_from(table, at)
+            if not flags & _WEAK:
+                names.append(_text(strings, name))
+            at += following
+        found[_text(strings, file)] = tuple(names)
+        place += step
+    return found
+
+
+def _versions(table: bytes, strings: bytes) -> Iterator[str]:
+    place, step = 0, 1 if table else 0
+    while step:
+        _, _, _, _, _, aux, step = _VERDEF.unpack_from(table, place)
+        yield _text(strings, _VERDEF_AUX.unpack_from(table, place + aux)[0])
+        place += step

@@ -12,7 +12,8 @@ import pathlib
 from typing import Any
 
 import kernel_check
-import link_check
+import link_report
+from gzip_members import LayerError
 
 CREATED = "1980-01-02T00:00:00Z"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -80,18 +81,22 @@ def build(spec: dict[str, Any]) -> None:
 
     Args:
         spec: `layers` (folders, lowest first), `architecture` (GOARCH), `reference` (the tag in the index),
-            `config` (`user`, `env`, `entrypoint`, `labels`, `ports`, `gpus`), `out`.
+            `links` (the folder with the report of `link_check`), `config` (`user`, `env`, `entrypoint`, `labels`,
+            `ports`, `gpus`), `out`.
 
     Raises:
-        LayerError: a package has no CUDA kernels for one of the GPUs.
+        LayerError: a package has no CUDA kernels for one of the GPUs, or cannot be imported.
     """
     layout = _Layout(spec["out"])
     layers = [json.loads(pathlib.Path(folder, "layer.json").read_text()) for folder in spec["layers"]]
     packages = [package for layer in layers for package in layer["contents"]]
+    links = json.loads(pathlib.Path(spec["links"], "report.json").read_text())
+    if links["complaint"]:
+        raise LayerError(links["complaint"])
     labels = {
         **spec["config"]["labels"],
         **kernel_check.check(packages, spec["config"]["gpus"]),
-        **link_check.labels(link_check.find_missing(layers)),
+        **link_report.labels(links["wanted"] + links["optional"]),
     }
     descriptors = [
         layout.link(layer, folder + "/blob")

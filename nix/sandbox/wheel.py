@@ -17,11 +17,14 @@ import hashlib
 import io
 import json
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pep440
 from gzip_members import LayerError
 from zip_index import ZipEntry, ZipError, ZipIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 INSTALLER = "builder"
 
@@ -31,6 +34,7 @@ _FILENAME = re.compile(
 _DRIVE = re.compile(r"[A-Za-z]:")
 _ENTRY_POINT = re.compile(r"(?P<module>[\w.-]+)\s*:\s*(?P<object>[\w.-]+)\s*(?:\[[^\]]*\])?")
 _SCRIPT_NAME = re.compile(r"[^/\\\0\n\r]+")
+_EXTRA = re.compile(r"\bextra\s*==")
 _PIP_SCRIPT = re.compile(r"pip[0-9.]*")
 _SCHEMES = ("purelib", "platlib", "headers", "scripts", "data")
 _OF_THE_INSTALLER = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json")
@@ -176,6 +180,11 @@ class Wheel:
         if row is not None and row.algorithm and row.hexdigest != hexdigest:
             raise self.error(name, f"its {row.algorithm} is {hexdigest}, RECORD says {row.hexdigest}")
 
+    def requires(self) -> list[str]:
+        """What its metadata says that it requires (Requires-Dist, PEP 508), what belongs to an extra left out."""
+        stated = (value for key, value in self._lines("METADATA") if key == "requires-dist")
+        return [value for value in stated if not _EXTRA.search(value.partition(";")[2])]
+
     def drop(self, paths: set[str]) -> None:
         """Leave out the files at these paths, which something else will write."""
         self.dropped += [placed.entry for placed in self.files if placed.path in paths]
@@ -300,13 +309,18 @@ class Wheel:
     def _headers(self, name: str) -> dict[str, str]:
         """Read the head of a file in the format of e-mail headers; of repeated keys, the first counts."""
         headers: dict[str, str] = {}
+        for key, value in self._lines(name):
+            headers.setdefault(key, value)
+        return headers
+
+    def _lines(self, name: str) -> Iterator[tuple[str, str]]:
+        """The keys, in lower case, and values in the head of such a file."""
         for line in self._text(self._required(name)).splitlines():
             if not line.strip():
                 break
             key, colon, value = line.partition(":")
             if colon and not line[0].isspace():
-                headers.setdefault(key.strip().lower(), value.strip())
-        return headers
+                yield key.strip().lower(), value.strip()
 
     def _required(self, name: str) -> ZipEntry:
         entry = self._by_name.get(f"{self.dist_info}/{name}")

@@ -65,6 +65,7 @@ def build(spec: dict[str, Any]) -> None:
         limit = spec.get("max_unpacked") or _MAX_UNPACKED
         wheel = Wheel(file.fileno(), spec["filename"] or path.name, spec["python_version"], f"/{VENV}", limit)
         wrappers = wheel.wrappers()
+        requires = wheel.requires()
         wheel.drop(set(wrappers))
         compiler = _start_compiler(wheel, path, spec)
         if compiler is not None:
@@ -90,12 +91,10 @@ def build(spec: dict[str, Any]) -> None:
     if kernels.cubins or kernels.ptx:
         package["kernels"] = {"cubins": sorted(kernels.cubins), "ptx": sorted(kernels.ptx)}
     read = {path: reader.library for path, reader in libraries.items()}
-    if found := [
-        {"path": path, "soname": library.soname, "needed": library.needed}
-        for path, library in sorted(read.items())
-        if library is not None
-    ]:
+    if found := [elf.to_json(library, path) for path, library in sorted(read.items()) if library is not None]:
         package["libraries"] = found
+    if requires:
+        package["requires"] = requires
     write_layer_json(out, info, [package])
 
 

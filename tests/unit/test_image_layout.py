@@ -3,6 +3,7 @@ import json
 
 import image
 import pytest
+from gzip_members import LayerError
 
 from builder.layout import read_image
 
@@ -27,8 +28,15 @@ def layers(tmp_path):
     return folders
 
 
-def spec(layers, out, **config):
+REPORT = {"failures": [], "wanted": [], "optional": [], "complaint": None}
+
+
+def spec(layers, out, report=REPORT, **config):
+    links = out.with_name("links")
+    links.mkdir()
+    (links / "report.json").write_text(json.dumps(report))
     return {
+        "links": str(links),
         "layers": layers,
         "architecture": "arm64",
         "reference": "latest",
@@ -79,3 +87,17 @@ def test_an_app_that_serves_nothing_exposes_nothing(layers, tmp_path):
     read = read_image("app", tmp_path / "out")
     config = json.loads((tmp_path / "out/blobs" / read.config_digest.replace(":", "/")).read_text())
     assert "ExposedPorts" not in config["config"]
+
+
+def test_packages_that_cannot_be_imported_make_no_image(layers, tmp_path):
+    report = {**REPORT, "complaint": "cv2 cannot be imported: it needs libGL.so.1"}
+    with pytest.raises(LayerError, match=r"^cv2 cannot be imported: it needs libGL.so.1$"):
+        image.build(spec(layers, tmp_path / "out", report))
+
+
+def test_what_parts_of_packages_lack_is_a_label(layers, tmp_path):
+    need = {"package": "numba", "version": "1", "kind": "library", "name": "libtbb.so.12"}
+    optional = [{**need, "library": "numba/tbbpool.so"}, {**need, "library": "numba/tbbother.so"}]
+    image.build(spec(layers, tmp_path / "out", {**REPORT, "optional": optional}))
+    labels = read_image("app", tmp_path / "out").labels
+    assert labels["builder.link.optional"] == "numba 1: libtbb.so.12 for numba/tbbpool.so and 1 more"
