@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -118,20 +119,18 @@ def ensure_lock(
                 f"--upgrade-package: {path.name} has no package {', '.join(unknown)}",
                 hint="Names of packages are in the lock; a new one is added to the app's requirements.",
             )
+    lock: Lock | None = None
+    if present is not None and fresh and not upgrade and not names:
         same_form = settings.portable == present.lock.portable
-        as_it_is = fresh and not upgrade and not names and not additions
-        if as_it_is and (frozen or same_form):
+        if not additions and (frozen or same_form):
             return Locked(present.lock, path, changed=False)
-        if as_it_is and settings.portable:
+        if not additions and settings.portable:
             # The pins stay; only their URLs go.
             lock = _portable(present.lock)
-            return Locked(
-                lock,
-                path,
-                write_lock(path, LockFile(lock, present.declared), target=_target(spec, chosen_architecture)),
-            )
+        elif same_form and all(addition.kind == "debian" for addition in additions):
+            lock = _with_debian(present.lock, spec, settings, tuple(additions), cache=cache, note=note or say)
 
-    lock = _lock_anew(
+    lock = lock or _lock_anew(
         spec,
         settings,
         wanted=describe(unset_ok=False),
@@ -150,6 +149,60 @@ def ensure_lock(
     )
 
 
+def _with_debian(
+    lock: Lock,
+    spec: AppSpec,
+    settings: Settings,
+    additions: tuple[Addition, ...],
+    *,
+    cache: Path,
+    note: Callable[[str], None],
+) -> Lock | None:
+    """A lock with more Debian packages, nothing else chosen anew; None where packages are compiled with such."""
+    if lock.base.build:
+        return None
+    additions = _merged(lock.additions, additions)
+    base = _pin_base(
+        spec, settings, lock.python, lock.architecture, additions, keep=lock.base, cache=cache, note=note
+    )
+    return lock.model_copy(update={"base": base, "additions": additions})
+
+
+def _merged(*some: tuple[Addition, ...]) -> tuple[Addition, ...]:
+    """Additions, each once, sorted."""
+    return tuple(
+        sorted({*itertools.chain(*some)}, key=lambda one: (one.kind, one.name, one.library, one.package))
+    )
+
+
+def _pin_base(
+    spec: AppSpec,
+    settings: Settings,
+    python: str,
+    architecture: Architecture,
+    additions: Sequence[Addition],
+    *,
+    keep: Base | None,
+    cache: Path,
+    note: Callable[[str], None],
+    tools: Sequence[str] | None = None,
+) -> Base:
+    from builder.debian import resolve_base
+
+    return resolve_base(
+        python,
+        mirrors={key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()},
+        cache=cache,
+        system_packages=(*spec.system_packages, *_names_of("debian", additions)),
+        build_packages=None if tools is None else spec.build_packages,
+        build_defaults=tools or (),
+        target=architecture,
+        extra_suites=settings.suites,
+        keep=keep,
+        note=note,
+    )
+
+
 def _lock_anew(
     spec: AppSpec,
     settings: Settings,
@@ -165,7 +218,6 @@ def _lock_anew(
     note: Callable[[str], None],
     display: Display,
 ) -> Lock:
-    from builder.debian import resolve_base
     from builder.index import Finder
     from builder.known_secrets import known_secrets
     from builder.machine_config import machine_config
@@ -175,7 +227,7 @@ def _lock_anew(
     from builder.tags import Target
 
     if present and spec.system_packages_auto:
-        additions = tuple(dict.fromkeys((*present.lock.additions, *additions)))
+        additions = _merged(present.lock.additions, additions)
 
     def pin_base(
         tools: Sequence[str] | None = None,
@@ -186,19 +238,16 @@ def _lock_anew(
         if known is not None:
             # What is pinned by now stays; compilers are added to it, those of the last time where they fit.
             kept = known.model_copy(update={"build": kept.build if kept else ()})
-        return resolve_base(
+        return _pin_base(
+            spec,
+            settings,
             wanted.python,
-            mirrors={
-                key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()
-            },
-            cache=cache,
-            system_packages=(*spec.system_packages, *_names_of("debian", added)),
-            build_packages=None if tools is None else spec.build_packages,
-            build_defaults=tools or (),
-            target=wanted.architecture,
-            extra_suites=settings.suites,
+            wanted.architecture,
+            added,
             keep=kept,
+            cache=cache,
             note=note,
+            tools=tools,
         )
 
     report("Choosing Debian packages")
@@ -257,9 +306,7 @@ def _lock_anew(
         wheels=resolution.wheels,
         built=resolution.built,
         base=base,
-        additions=tuple(
-            sorted(additions, key=lambda addition: (addition.kind, addition.name, addition.library))
-        ),
+        additions=_merged(additions),
         fingerprint=wanted.fingerprint(),
         tool_version=version(),
         portable=settings.portable,

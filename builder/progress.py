@@ -30,6 +30,7 @@ class Display:
         self._progress: Progress | None = None
         self._stage: TaskID | None = None
         self._tasks: dict[int, TaskID] = {}
+        self._noted: set[str] = set()
 
     def __enter__(self) -> Display:  # noqa: PYI034 - Self is in the standard library from 3.11 on
         if self.enabled:
@@ -64,7 +65,10 @@ class Display:
 
     def note(self, text: str) -> None:
         """Tell the user something worth knowing although nothing failed; said with and without a terminal."""
-        print(f"note: {text}", file=sys.stderr)
+        # An app that is locked again within a run would have the same said again.
+        if text not in self._noted:
+            self._noted.add(text)
+            print(f"note: {text}", file=sys.stderr)
 
     def counted(self, done: int, expected: int) -> None:
         """So many steps of the stage are done, of those that are known of now."""
