@@ -1,10 +1,11 @@
-"""What is in an image is what uv and pip install from the same lock."""
+"""What is in an image is what uv and pip install from the same lock, and its compiled modules can be imported."""
 
 from __future__ import annotations
 
 import configparser
 import csv
 import io
+import json
 import os
 import re
 import subprocess
@@ -20,11 +21,39 @@ numpy pillow scipy pandas ruff black jupyterlab-widgets notebook-shim debugpy py
 grpcio protobuf googleapis-common-protos zope-interface zope-event pyyaml markupsafe jinja2 click rich httpx fastapi
 uvicorn websockets regex tokenizers safetensors matplotlib fonttools kiwisolver contourpy setuptools wheel pip cython
 ninja cmake pybind11 greenlet sqlalchemy orjson msgpack aiohttp jsonschema nbconvert ipykernel sympy networkx tqdm
-pytest coverage mypy six attrs docutils
+pytest coverage mypy six attrs docutils scikit-learn h5py shapely numba uvloop httptools watchfiles psycopg2-binary
+zstandard lz4 brotli ujson rapidfuzz bcrypt pynacl pycryptodome xxhash pyproj glfw pygame mpi4py levenshtein
+pyinstrument line-profiler murmurhash cymem preshed ormsgpack pyclipper frozendict immutables asyncpg hiredis soundfile
+sentencepiece opencv-python-headless
 """
 PIP = """
 numpy pillow ruff debugpy jupyterlab-widgets pyzmq lxml zope-interface googleapis-common-protos setuptools cython
 pybind11 greenlet matplotlib docutils black uvicorn fonttools cmake tqdm
+"""
+# Back ends and plugins of these lack libraries that no import asks for.
+OPTIONAL = {"mpi4py", "numba", "pygame"}
+# Imports, in a container, the top-level modules of all packages that have compiled parts; prints those that failed.
+IMPORT_ALL = """
+import concurrent.futures, importlib.metadata, json, subprocess, sys
+
+compiled = {
+    distribution.metadata["Name"]
+    for distribution in importlib.metadata.distributions()
+    if any(".so" in file.name for file in distribution.files)
+}
+modules = sorted(
+    module
+    for module, names in importlib.metadata.packages_distributions().items()
+    if compiled.intersection(names) and module.isidentifier() and not module.startswith("_")
+)
+
+def attempt(module):
+    done = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True)
+    return module, done.returncode, done.stderr[-500:]
+
+with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    results = list(pool.map(attempt, modules))
+print(json.dumps([len(compiled), [result for result in results if result[1]]]))
 """
 # What names the installer, or how it was asked.
 INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
@@ -110,6 +139,28 @@ def test_the_image_holds_the_files_that_uv_installs(image_tree, tmp_path):
     lock = project.folder / "pylock.app.toml"
     run(find_uv_bin(), "pip", "install", "--preview", "--link-mode", "copy", "-r", lock, env=environment)
     assert compare(tree(ours), tree(venv)) == set()
+
+
+def test_what_the_link_check_passes_can_be_imported(image_tree):
+    project, venv = image_tree
+    assert len(list(venv.glob("lib/python*/site-packages/*.dist-info"))) >= 150
+    compiled, failed = json.loads(project.run("run", "app.py", "--", "python", "-c", IMPORT_ALL).out)
+    assert compiled >= 75
+    assert failed == []
+    # It told of nothing that is there: these have parts whose needs nothing meets, and say so when they are loaded.
+    image = json.loads(project.run("build", "app.py", "--json").out)
+    told = image["labels"]["builder.link.optional"].split("; ")
+    assert {entry.partition(" ")[0] for entry in told} == OPTIONAL
+    missing = {}
+    for entry in told:
+        name, _, library = entry.partition(": ")[2].partition(" for ")
+        path = f"/opt/venv/lib/python3.11/site-packages/{library.partition(' and ')[0]}"
+        missing.setdefault(path, set()).add(name)
+    for path, names in missing.items():
+        code = f"import ctypes; ctypes.CDLL({path!r})"
+        loaded = project.run("run", "app.py", "--", "python", "-c", code, check=False)
+        said = loaded.err.rpartition("OSError: ")[2]
+        assert any(said.startswith(f"{name}: cannot open shared object file") for name in names)
 
 
 def test_the_image_holds_the_files_that_pip_installs(image_tree, tmp_path):
