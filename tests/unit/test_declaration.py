@@ -84,6 +84,8 @@ def test_an_error_shows_no_credentials() -> None:
         ("secrets", None, ()),
         ("secrets", ["HF_TOKEN"], ("HF_TOKEN",)),
         ("system_packages", ["libgl1", "libstdc++6"], ("libgl1", "libstdc++6")),
+        ("system_packages_auto", False, False),
+        ("system_packages_auto", True, True),
         ("local_python_modules", ["mine", "my.own"], ("mine", "my.own")),
         ("app_files", ["data", "../x"], ("data", "../x")),
         ("app_files_ignore", [r"\.pyc$"], (r"\.pyc$",)),
@@ -110,6 +112,9 @@ def test_a_setting_is_taken_as_written(key: str, value: object, found: object) -
         ),
         ("secrets", "HF_TOKEN", " must be a list of strings, not 'HF_TOKEN'"),
         ("secrets", ["HF-TOKEN"], "[0]: 'HF-TOKEN' is not the name of an environment variable"),
+        ("system_packages_auto", None, " must be True or False, not None"),
+        ("system_packages_auto", 0, " must be True or False, not 0"),
+        ("system_packages_auto", "no", " must be True or False, not 'no'"),
         ("system_packages", ["libgl1; rm"], "[0]: 'libgl1; rm' is not the name of a Debian package"),
         ("local_python_modules", ["a/b"], "[0]: 'a/b' is not the name of a module, as in an import"),
         (

@@ -10,6 +10,7 @@ from packaging.pylock import Pylock, is_valid_pylock_path
 
 from builder.errors import LockError
 from builder.lock import Declared, LockFile, declared, dumps, lock_digest, lock_path, read_lock, write_lock
+from builder.models import Addition
 from builder.requirements import parse_requirements
 from builder.settings import Settings
 
@@ -82,6 +83,59 @@ def test_equal_locks_are_equal_texts_whatever_the_order_of_wheels() -> None:
 def test_each_deb_has_a_line_of_its_own() -> None:
     lines = [line for line in dumps(lock_file()).splitlines() if "package = " in line]
     assert len(lines) == 2 * 3 + 2 + 1
+
+
+ADDITIONS = (
+    Addition(kind="debian", name="libgl1", library="libGL.so.1", package="opencv-python"),
+    Addition(
+        kind="requirement", name="cuda-toolkit[cudart]==12.8.*", library="libcudart.so.12", package="alpha"
+    ),
+)
+
+
+def with_additions(*additions: Addition) -> LockFile:
+    content = lock_file(*WHEELS)
+    return LockFile(content.lock.model_copy(update={"additions": additions}), content.declared)
+
+
+def test_additions_are_read_as_they_were_written(path: Path) -> None:
+    content = with_additions(*ADDITIONS)
+    write_lock(path, content)
+    assert read_lock(path) == content
+    assert [line for line in path.read_text().splitlines() if "libGL.so.1" in line or "cudart" in line] == [
+        '  { kind = "debian", name = "libgl1", library = "libGL.so.1", package = "opencv-python" },',
+        '  { kind = "requirement", name = "cuda-toolkit[cudart]==12.8.*", library = "libcudart.so.12", '
+        'package = "alpha" },',
+    ]
+    Pylock.from_dict(tomllib.loads(path.read_text())).validate()
+
+
+def test_a_lock_without_additions_says_nothing_of_them() -> None:
+    assert "additions" not in dumps(lock_file(*WHEELS))
+
+
+def test_the_digest_tells_additions() -> None:
+    digests = {
+        lock_digest(with_additions(*some)) for some in ((), ADDITIONS[:1], ADDITIONS[1:], ADDITIONS)
+    }
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('kind = "debian"', 'kind = "rpm"', r"tool\.builder\.additions\[0\]\.kind: "),
+        (', package = "alpha" }', " }", r"tool\.builder\.additions\[1\]\.package: field required"),
+        ("additions = [", "additions = 3\nother = [", r"tool\.builder\.additions: "),
+    ],
+)
+def test_edited_additions_are_refused_with_the_place(path: Path, old: str, new: str, message: str) -> None:
+    write_lock(path, with_additions(*ADDITIONS))
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(LockError, match=message):
+        read_lock(path)
 
 
 def test_an_unchanged_lock_is_not_written_again(path: Path) -> None:
@@ -228,6 +282,7 @@ def test_the_fingerprint_is_of_what_decides_the_lock(tmp_path: Path) -> None:
         describe(tmp_path, ("numpy",), ("torch==1",)),
         describe(tmp_path, ("numpy", "torch==1"), machine_types=("L",)),
         describe(tmp_path, ("numpy", "torch==1"), system_packages=("ffmpeg",)),
+        describe(tmp_path, ("numpy", "torch==1"), system_packages_auto=False),
         describe(tmp_path, ("numpy", "torch==1"), settings=Settings(index_strategy="unsafe-best-match")),
         describe(tmp_path, ("numpy", "torch==1"), settings=Settings(suites={"3.11": "sid"})),
         plain.model_copy(update={"python": "3.13"}),

@@ -9,6 +9,7 @@ from lock_samples import app, base
 from builder.errors import DeclarationError, LockError, ResolveError
 from builder.lock import read_lock
 from builder.locking import Locked, ensure_lock
+from builder.models import Addition
 from builder.settings import Settings
 
 if TYPE_CHECKING:
@@ -238,3 +239,121 @@ def test_torch_is_chosen_for_the_machines(index: Index, tmp_path: Path) -> None:
     with pytest.raises(ResolveError, match=r"torch 2.6.0 has no build with kernels for GPU-B200"):
         lock(of(tmp_path, "torch==2.6.0", machine_types=("GPU-B200",)))
     assert lock(of(tmp_path, "torch", machine_types=("GPU-B200",))).lock.wheels[-1].version == "2.8.0"
+
+
+GL = Addition(kind="debian", name="libgl1", library="libGL.so.1", package="alpha")
+EGL = Addition(kind="debian", name="libegl1", library="libEGL.so.1", package="beta")
+CUDNN = Addition(kind="requirement", name="nvidia-cudnn-cu12==9.*", library="libcudnn.so.9", package="beta")
+
+
+@pytest.fixture
+def cudnn(index: Index) -> Index:
+    make_wheel(index.files, "nvidia-cudnn-cu12", "9.1")
+    make_wheel(index.files, "nvidia-cudnn-cu12", "10.0")
+    return index
+
+
+def test_additions_are_in_the_lock_and_what_they_bring_too(
+    cudnn: Index, tmp_path: Path, bases: list[dict[str, object]]
+) -> None:
+    spec = of(tmp_path, "alpha", "beta", system_packages=("ffmpeg",))
+    before = lock(spec)
+    locked = lock(spec, additions=(CUDNN, GL, EGL, GL))
+    assert locked.changed
+    assert locked.lock.additions == (EGL, GL, CUDNN)
+    assert pins(locked) == {**pins(before), "nvidia-cudnn-cu12": "9.1"}
+    assert bases[-1]["system_packages"] == ("ffmpeg", "libegl1", "libgl1")
+    assert bases[-1]["keep"] == before.lock.base
+    assert locked.lock.fingerprint == before.lock.fingerprint
+    assert read_lock(locked.path).lock == locked.lock
+    cudnn.seen.clear()
+    assert not lock(spec).changed
+    assert not lock(spec, frozen=True).changed
+    assert cudnn.seen == []
+
+
+def test_debian_packages_are_added_without_choosing_anything_else_anew(
+    index: Index, tmp_path: Path, bases: list[dict[str, object]]
+) -> None:
+    spec = of(tmp_path, "alpha", "beta")
+    lock(spec)
+    make_wheel(index.files, "alpha", "3.0")
+    index.seen.clear()
+    first = lock(spec, additions=(GL,))
+    second = lock(spec, additions=(EGL,))
+    assert (first.lock.additions, second.lock.additions) == ((GL,), (EGL, GL))
+    assert pins(second) == {"alpha": "2.0", "beta": "1.0"}
+    assert index.seen == []
+    assert [call["system_packages"] for call in bases] == [(), ("libgl1",), ("libegl1", "libgl1")]
+
+
+def test_additions_to_a_lock_that_is_to_lose_its_urls_are_in_it(index: Index, tmp_path: Path) -> None:
+    spec = of(tmp_path, "alpha")
+    lock(spec)
+    locked = lock(spec, Settings(portable=True), additions=(GL,))
+    assert (locked.lock.portable, locked.lock.additions) == (True, (GL,))
+    assert locked.lock.wheels[0].url is None
+    back = lock(spec)
+    assert (back.lock.portable, back.lock.additions) == (False, (GL,))
+
+
+def test_additions_stay_while_what_needs_them_does_and_go_with_it(
+    cudnn: Index, tmp_path: Path, bases: list[dict[str, object]]
+) -> None:
+    lock(of(tmp_path, "alpha", "beta"))
+    lock(of(tmp_path, "alpha", "beta"), additions=(GL, EGL, CUDNN))
+    kept = lock(of(tmp_path, "alpha<2", "beta", "uvicorn"))
+    assert kept.lock.additions == (EGL, GL, CUDNN)
+    assert pins(kept) == {"alpha": "1.0", "beta": "1.0", "nvidia-cudnn-cu12": "9.1", "uvicorn": "1.0"}
+    assert bases[-1]["system_packages"] == ("libegl1", "libgl1")
+    without = lock(of(tmp_path, "alpha"))
+    assert without.lock.additions == (GL,)
+    assert bases[-1]["system_packages"] == ("libgl1",)
+    assert lock(of(tmp_path, "uvicorn")).lock.additions == ()
+    assert bases[-1]["system_packages"] == ()
+
+
+def test_upgrades_keep_additions(cudnn: Index, tmp_path: Path) -> None:
+    spec = of(tmp_path, "alpha", "beta")
+    lock(spec, additions=(GL, CUDNN))
+    make_wheel(cudnn.files, "nvidia-cudnn-cu12", "9.2")
+    assert pins(lock(spec))["nvidia-cudnn-cu12"] == "9.1"
+    upgraded = lock(spec, upgrade=True)
+    assert upgraded.lock.additions == (GL, CUDNN)
+    assert pins(upgraded)["nvidia-cudnn-cu12"] == "9.2"
+
+
+def test_an_app_that_wants_no_debian_packages_loses_those_that_were_added(
+    index: Index, tmp_path: Path, bases: list[dict[str, object]]
+) -> None:
+    lock(of(tmp_path, "alpha"), additions=(GL,))
+    spec = of(tmp_path, "alpha", system_packages_auto=False)
+    with pytest.raises(LockError, match="system_packages_auto was True, is False"):
+        lock(spec, frozen=True)
+    locked = lock(spec)
+    assert locked.lock.additions == ()
+    assert bases[-1]["system_packages"] == ()
+
+
+def test_a_frozen_lock_takes_no_additions(index: Index, tmp_path: Path) -> None:
+    spec = of(tmp_path, "alpha")
+    before = lock(spec).path.read_bytes()
+    with pytest.raises(LockError, match="--frozen forbids"):
+        lock(spec, frozen=True, additions=(GL,))
+    assert lock(spec).path.read_bytes() == before
+
+
+def test_an_addition_that_cannot_be_had_leaves_the_lock_as_it_is(index: Index, tmp_path: Path) -> None:
+    spec = of(tmp_path, "beta")
+    before = lock(spec).path.read_bytes()
+    with pytest.raises(ResolveError, match="nvidia-cudnn-cu12"):
+        lock(spec, additions=(CUDNN,))
+    assert lock(spec).path.read_bytes() == before
+
+
+def test_the_first_lock_for_another_platform_begins_with_the_same_additions(
+    index: Index, tmp_path: Path
+) -> None:
+    spec = of(tmp_path, "alpha")
+    lock(spec, additions=(GL,))
+    assert lock(spec, architecture="aarch64").lock.additions == (GL,)
