@@ -6,8 +6,12 @@
   toolchain,
   layers,
   source,
+  cuda,
   runtime,
 }:
+let
+  cudaLibrary = cuda;
+in
 {
   # Type: image :: AttrSet -> Derivation
   #
@@ -21,6 +25,8 @@
   #   code          the folder that becomes /app
   #   config        the image's configuration: { env :: [String], labels :: AttrSet, entrypoint, cmd, ports :: [String] },
   #                 and the GPUs it is for, `gpus`: machine types with `name` and `capability`
+  #   cuda          { parts, toolkit }: names of the wheels that are parts of CUDA, and the toolkit, { version, archives }
+  #                 with what `redist` gives, or null; null where the image has neither
   #   bytecode      whether .pyc files are in the image
   #
   # The result also has the parts by name, to look at, build or override: `layers`, `rootfs`, `baseLayer`.
@@ -34,6 +40,7 @@
       groups,
       code,
       config,
+      cuda ? null,
       bytecode ? true,
     }:
     let
@@ -89,10 +96,21 @@
         uid = 1000;
         gid = 1000;
       };
+      cudaLayers =
+        if cuda == null then
+          [ ]
+        else
+          cudaLibrary.layers {
+            toolchain = tools;
+            inherit rootfs architecture;
+            inherit (cuda) toolkit;
+            parts = map (name: wheelLayers.${name}) cuda.parts;
+          };
       all =
         [ baseLayer ]
         ++ (if debian.extra == [ ] then [ ] else [ packagesLayer ])
         ++ map groupLayer groups
+        ++ cudaLayers
         ++ [
           runtimeLayer
           codeLayer

@@ -24,6 +24,11 @@ let
   ];
   imports = {
     base_layer = compiler ++ [ "ldcache" ];
+    cuda_layer = layer ++ [
+      "cuda_parts"
+      "ldcache"
+      "toc_reader"
+    ];
     build_wheel = [
       "build_environment"
       "build_failure"
@@ -43,6 +48,10 @@ let
       "link_check"
     ];
     merge_layer = layer ++ [ "toc_reader" ];
+    toolkit_layer = layer ++ [
+      "cuda_parts"
+      "toc_reader"
+    ];
     tree_layer = layer;
     wheel_layer = compiler ++ [
       "elf"

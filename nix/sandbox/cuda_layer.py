@@ -1,0 +1,105 @@
+"""Makes an eStargz layer that lets programs find the CUDA of an image's packages.
+
+The specification, a JSON object:
+    root: the image's root file system, without packages of Python.
+    architecture: the root's: "x86_64" or "aarch64".
+    parts: folders of the layers of the image's CUDA packages.
+    home: where the toolkit is in the image, without a leading slash ("usr/local/cuda"), or null without one.
+    toolkit: the folder of the layer with files of the toolkit that no package has, or null.
+    out: the folder that gets `blob` and `layer.json`.
+
+The loader is told of the packages' folders twice: in /etc/ld.so.cache, which it reads, and in /etc/ld.so.conf.d, since
+NVIDIA's container toolkit makes that cache anew when a container starts.
+
+The toolkit is links to the packages' files, in the folders that compilers and build systems expect. nvcc finds its own
+parts as neighbours of its name, `..` included; so its folder is a real one, and what is in it are links.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from cuda_parts import Parts, paths_of, read_parts
+from estargz import LayerWriter, write_layer_json
+from gzip_members import LayerError
+from ldcache import ld_cache
+
+_CONF = "etc/ld.so.conf.d/builder-cuda.conf"
+_CACHE = "etc/ld.so.cache"
+_LIBRARY = re.compile(r"(lib.+?\.so)\.[\d.]+")
+
+
+def build(spec: dict[str, Any]) -> None:
+    """Make the layer.
+
+    Args:
+        spec: see above.
+
+    Raises:
+        LayerError: a layer is damaged.
+        OSError: something cannot be read or written.
+    """
+    out = Path(spec["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    parts = read_parts(spec["parts"])
+    links = _links(parts, spec["home"], spec["toolkit"]) if spec["home"] else {}
+    folders = list(parts.folders)
+    known = {library.soname: library.path for library in reversed(parts.libraries)}
+    if spec["home"]:
+        # Names without a version, which programs that compile at run time ask for.
+        folders.append(f"/{spec['home']}/lib64")
+        known |= {
+            name: f"/{spec['home']}/lib64/{name}"
+            for name in (path.rpartition("/")[2] for path in links if path.startswith(f"{spec['home']}/lib/"))
+            if name.endswith(".so")
+        }
+    with LayerWriter(out / "blob") as layer:
+        if folders:
+            layer.add_file(_CONF, "".join(f"{folder}\n" for folder in folders).encode())
+            layer.add_file(_CACHE, ld_cache(Path(spec["root"]), spec["architecture"], known))
+        for name, target in sorted(links.items()):
+            layer.add_symlink(name, target)
+    assert layer.info is not None
+    write_layer_json(out, layer.info, [{"name": "cuda", "version": ""}])
+
+
+def _links(parts: Parts, home: str, toolkit: str | None) -> dict[str, str]:
+    """The links that make a toolkit, by name; none of them is where the toolkit's own layer has something."""
+    there = {path[len(home) + 1 :] for path in paths_of(toolkit)} if toolkit else set()
+    links = _whole_folders({name: target for name, target in parts.files.items() if name not in there}, there)
+    for library in parts.libraries:
+        name = posixpath.basename(library.path)
+        links.setdefault(f"lib/{name}", library.path)
+        # A linker looks for libcudart.so, and wheels have no links.
+        if found := _LIBRARY.fullmatch(name):
+            links.setdefault(f"lib/{found[1]}", name)
+    links["lib64"] = "lib"
+    return {f"{home}/{name}": target for name, target in links.items() if name not in there}
+
+
+def _whole_folders(links: dict[str, str], there: set[str]) -> dict[str, str]:
+    """Put one link to a folder in place of links to all that is in it, where it is one package's alone."""
+    sources: dict[str, set[str]] = {}
+    for name, target in links.items():
+        folder = "/".join(name.split("/")[:2])
+        rest = name[len(folder) :]
+        sources.setdefault(folder, set()).add(target[: -len(rest)] if rest and target.endswith(rest) else "")
+    shared = {"/".join(name.split("/")[:2]) for name in there}
+    whole = {
+        folder: source
+        for folder, (source, *others) in ((folder, sorted(found)) for folder, found in sources.items())
+        if source and not others and folder not in shared
+    }
+    return {**{name: to for name, to in links.items() if "/".join(name.split("/")[:2]) not in whole}, **whole}
+
+
+if __name__ == "__main__":
+    try:
+        build(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    except (LayerError, OSError) as failure:
+        sys.exit(f"error: {failure}")
