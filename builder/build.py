@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from builder import code, nix, render, store
 from builder.credentials import origin
+from builder.cuda.redist import INSTEAD
 from builder.errors import NowhereError
 from builder.files import scratch_folder
 from builder.layout import Image, read_image
@@ -120,7 +121,7 @@ def entry_expression(
 
     Args:
         plan: what to build.
-        mirrors: Debian's archives, by name.
+        mirrors: Debian's archives and NVIDIA's redistributables, by name.
         urls: URLs of files by sha256, for this build only.
         expression: the rendered expression as a file in the store.
     """
@@ -197,6 +198,7 @@ def dry_run(plan: Plan, settings: Settings, *, cache: Path, display: Display) ->
 
 def _pinned_files(lock: Lock) -> Iterator[str]:
     yield from (file.filename for file in lock.files)
+    yield from (archive.filename for archive in (lock.cuda.archives if lock.cuda else ()))
     for debs in (*lock.base.debs.values(), lock.base.extra, lock.base.build):
         yield from (deb.path.rsplit("/", 1)[-1] for deb in debs)
 
@@ -245,6 +247,7 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
             file = files.get(error.name)
             if file and not error.url:
                 error.url = supply.urls.get(file.sha256) or file.url or ""
+            error.hint = _instead(plan.lock, error)
             if file is None or file.sha256 in gone:
                 if error.answered:
                     what = f"-package {file.name}" if file else ""
@@ -260,6 +263,12 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         image = read_image(plan.spec.name, Path(path))
         _note_labels(image, display)
         return Result(image, steps + len(log.built))
+
+
+def _instead(lock: Lock, error: PinnedFileError) -> str:
+    """What to do about a file, with what stands in for NVIDIA's redistributables where it is one of these."""
+    archives = {store.store_name(one.filename) for one in (lock.cuda.archives if lock.cuda else ())}
+    return f"{error.hint} {INSTEAD}".lstrip() if error.name in archives else error.hint
 
 
 def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:

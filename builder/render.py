@@ -82,19 +82,25 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
         **{f"builder.app.{key}": value for key, value in sorted(spec.labels.items())},
     }
     machines = find_machines(lock.machine_types, spec.root)
-    gpu = cuda.describe(lock, machines)
+    gpu = cuda.describe(lock, machines, spec.cuda)
     labels |= gpu.labels
+    toolkit, folder = lock.cuda, f"{cuda.HOME}/bin:" if lock.cuda else ""
+    devel = [f"CUDA_HOME={cuda.HOME}", f"CUDA_PATH={cuda.HOME}"] if toolkit else []
+    if toolkit and toolkit.compiler != "g++":
+        # Unlike NVCC_CCBIN, every version reads this; -ccbin on its command line still comes after it.
+        devel.append(f"NVCC_PREPEND_FLAGS=-ccbin /usr/bin/{toolkit.compiler}")
     if spec.secrets:
         labels["builder.secrets"] = ",".join(spec.secrets)
     return {
         "user": "1000:1000",
         "env": [
-            "PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            f"PATH=/opt/venv/bin:{folder}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG=C.UTF-8",
             "HOME=/home/app",
             "VIRTUAL_ENV=/opt/venv",
             "PYTHONUNBUFFERED=1",
             f"BUILDER_APP={app}",
+            *devel,
             *gpu.env,
         ],
         "entrypoint": ["/opt/venv/bin/python", "-m", "builder.runtime"],
@@ -103,7 +109,7 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
         "gpus": [
             {"name": machine.name, "capability": machine.capability}
             for machine in machines
-            if machine.capability
+            if machine.capability and spec.cuda != "none"
         ],
     }
 
@@ -161,6 +167,7 @@ def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True
         lock=lock,
         groups=layering.group([*lock.wheels, *lock.built]),
         direct_url=direct_url,
+        cuda_parts=cuda.parts_of(lock.packages),
         config=image_config(spec, lock, lock_digest),
         bytecode=bytecode,
     )

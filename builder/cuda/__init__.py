@@ -13,20 +13,37 @@ from builder.cuda.choice import (
     releases,
     runs_on,
 )
-from builder.cuda.container import describe, locked_cuda
+from builder.cuda.container import cuda_of_packages, describe, locked_cuda
+from builder.cuda.toolkit import (
+    HOME,
+    ToolkitError,
+    check_toolkit,
+    default_cuda,
+    host_compiler,
+    parts_of,
+    toolkit_packages,
+)
 
 __all__ = [
+    "HOME",
     "Build",
     "NoBuildError",
+    "ToolkitError",
     "builds_of",
+    "check_toolkit",
     "choose_build",
     "cuda_of",
+    "cuda_of_packages",
     "default_build",
+    "default_cuda",
     "describe",
     "fitting_releases",
+    "host_compiler",
     "index_of",
     "locked_cuda",
     "packages",
+    "parts_of",
     "releases",
     "runs_on",
+    "toolkit_packages",
 ]

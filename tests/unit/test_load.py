@@ -60,6 +60,7 @@ def test_an_app_that_says_nothing_has_the_defaults(folder: Path) -> None:
         file=folder / "app.py",
         root=folder,
         local_python=f"3.{sys.version_info[1]}",
+        cuda="none",
         requirements_place="app.py: Upscale.requirements",
         requirements_context_dir=folder,
         app_files_ignore=(r"\.pyc$", r"__pycache__/", r"\.git/", r"\.DS_Store$"),

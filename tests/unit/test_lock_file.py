@@ -115,8 +115,8 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_lock(tmp_path: Path)
     [
         ('created-by = "builder"', "created-by = ", r"not valid TOML.*line 9"),
         ("[[packages]]\n", "<<<<<<< ours\n[[packages]]\n", "not valid TOML"),
-        ("format = 2", "format = 3", r"tool\.builder\.format: a newer version of builder \(0\.1\.0\)"),
-        ("format = 2\n", "", r"tool\.builder\.format: is missing"),
+        ("format = 3", "format = 4", r"tool\.builder\.format: a newer version of builder \(0\.1\.0\)"),
+        ("format = 3\n", "", r"tool\.builder\.format: is missing"),
         ('lock-version = "1.0"', 'lock-version = "2.0"', "lock-version: .*2.0 is not supported"),
         ('version = "1.0"\nwheels', "wheels", r"packages\[0\]\.version: is missing"),
         (f'sha256 = "{SHA}"', f'sha256 = "{SHA.upper()}"', r"packages\[0\]\.wheels\[0\]\.hashes\.sha256: "),
