@@ -15,6 +15,7 @@ from builder import cuda, layering, resources
 from builder.code import place
 from builder.machines import find_machines
 from builder.models import Built, Source
+from builder.tags import Target
 
 if TYPE_CHECKING:
     from builder.models import AppSpec, Lock, Wheel
@@ -84,11 +85,8 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
     machines = find_machines(lock.machine_types, spec.root)
     gpu = cuda.describe(lock, machines, spec.cuda)
     labels |= gpu.labels
-    toolkit, folder = lock.cuda, f"{cuda.HOME}/bin:" if lock.cuda else ""
-    devel = [f"CUDA_HOME={cuda.HOME}", f"CUDA_PATH={cuda.HOME}"] if toolkit else []
-    if toolkit and toolkit.compiler != "g++":
-        # Unlike NVCC_CCBIN, every version reads this; -ccbin on its command line still comes after it.
-        devel.append(f"NVCC_PREPEND_FLAGS=-ccbin /usr/bin/{toolkit.compiler}")
+    devel = _toolkit_variables(lock)
+    folder = f"{cuda.HOME}/bin:" if lock.cuda else ""
     if spec.secrets:
         labels["builder.secrets"] = ",".join(spec.secrets)
     return {
@@ -112,6 +110,19 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
             if machine.capability and spec.cuda != "none"
         ],
     }
+
+
+def _toolkit_variables(lock: Lock) -> list[str]:
+    """What compilers and build systems find the CUDA toolkit by."""
+    if lock.cuda is None:
+        return []
+    flags = cuda.nvcc_flags(lock.cuda, _glibc(lock))
+    more = [f"NVCC_PREPEND_FLAGS={flags}"] if flags else []
+    return [f"CUDA_HOME={cuda.HOME}", f"CUDA_PATH={cuda.HOME}", *more]
+
+
+def _glibc(lock: Lock) -> tuple[int, int]:
+    return Target.of_base(lock.base, lock.architecture).glibc
 
 
 def direct_url(package: Wheel | Built) -> dict[str, Any] | None:
@@ -168,6 +179,7 @@ def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True
         groups=layering.group([*lock.wheels, *lock.built]),
         direct_url=direct_url,
         cuda_parts=cuda.parts_of(lock.packages),
+        hides_functions=lock.cuda is not None and cuda.hides_functions(lock.cuda.version, _glibc(lock)),
         config=image_config(spec, lock, lock_digest),
         bytecode=bytecode,
     )

@@ -123,7 +123,8 @@ rec {
   #
   #   rootfs   the image's, with the app's Debian packages
   #   parts    the layers of the image's CUDA packages
-  #   toolkit  { version, archives }, or null
+  #   toolkit  { version, archives, hidesFunctions }, or null; the last is whether headers must hide some of glibc's
+  #            functions from nvcc
   layers =
     {
       toolchain,
@@ -155,6 +156,7 @@ rec {
           inherit architecture;
           parts = map toString parts;
           home = if toolkit == null then null else home;
+          hides_functions = toolkit != null && toolkit.hidesFunctions or false;
           toolkit = if hasFiles then "${toolkitLayer}" else null;
         };
       };

@@ -25,8 +25,8 @@ in
   #   code          the folder that becomes /app
   #   config        the image's configuration: { env :: [String], labels :: AttrSet, entrypoint, cmd, ports :: [String] },
   #                 and the GPUs it is for, `gpus`: machine types with `name` and `capability`
-  #   cuda          { parts, toolkit }: names of the wheels that are parts of CUDA, and the toolkit, { version, archives }
-  #                 with what `redist` gives, or null; null where the image has neither
+  #   cuda          { parts, toolkit }: names of the wheels that are parts of CUDA, and the toolkit, { version,
+  #                 archives, hidesFunctions } with what `redist` gives, or null; null where the image has neither
   #   bytecode      whether .pyc files are in the image
   #
   # The result also has the parts by name, to look at, build or override: `layers`, `rootfs`, `baseLayer`.

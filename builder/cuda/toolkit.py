@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from builder.machines import Machine
-    from builder.models import Built, Wheel
+    from builder.models import Built, Toolkit, Wheel
 
 _TABLE = Path(__file__).with_name("toolkits.toml")
 _PREFIX = "nvidia-"
@@ -31,6 +31,9 @@ _PURE = "-any.whl"
 
 HOME = "/usr/local/cuda"
 """Where an image has the toolkit."""
+
+GLIBC_HEADERS = "glibc"
+"""The folder in it with headers that hide functions; nix/sandbox/cuda_layer.py makes it."""
 
 
 class ToolkitError(Exception):
@@ -114,9 +117,7 @@ def host_compiler(cuda: str, suite: str) -> str:
         ToolkitError: all that the suite has are too new.
     """
     versions: list[int] = _table()["compilers"].get(suite, [])
-    newest = max(
-        (gcc for first, gcc in _table()["gcc"].items() if Version(first) <= Version(cuda)), default=0
-    )
+    newest = _newest("gcc", cuda, 0)
     if not versions or versions[-1] <= newest:
         return "g++"
     fitting = [version for version in versions if version <= newest]
@@ -125,6 +126,29 @@ def host_compiler(cuda: str, suite: str) -> str:
             f"CUDA {cuda} compiles with g++ up to {newest}, and Debian {suite} has none so old"
         )
     return f"g++-{fitting[-1]}"
+
+
+def hides_functions(cuda: str, glibc: tuple[int, int]) -> bool:
+    """Whether code for nvcc compiles only with some of glibc's functions hidden from it.
+
+    Args:
+        cuda: "12.4".
+        glibc: the image's, major and minor version.
+    """
+    return Version(_newest("glibc", cuda, "0")) < Version(f"{glibc[0]}.{glibc[1]}")
+
+
+def nvcc_flags(toolkit: Toolkit, glibc: tuple[int, int]) -> str:
+    """What nvcc is told before its command line (NVCC_PREPEND_FLAGS), which every version reads; "" for nothing.
+
+    Args:
+        toolkit: the image's.
+        glibc: the image's, major and minor version.
+    """
+    flags = [f"-I{HOME}/{GLIBC_HEADERS}"] if hides_functions(toolkit.version, glibc) else []
+    if toolkit.compiler != "g++":
+        flags.append(f"-ccbin /usr/bin/{toolkit.compiler}")
+    return " ".join(flags)
 
 
 def parts_of(packages: Iterable[Wheel | Built]) -> tuple[str, ...]:
@@ -138,6 +162,12 @@ def parts_of(packages: Iterable[Wheel | Built]) -> tuple[str, ...]:
         for package in packages
         if package.name.startswith(_PREFIX) and not (package.filename or _PURE).endswith(_PURE)
     )
+
+
+def _newest(table: str, cuda: str, default: Any) -> Any:  # noqa: ANN401 - what the table has
+    """What a table, whose keys are the first CUDA that something holds for, says of a CUDA."""
+    known = [(Version(first), value) for first, value in _table()[table].items()]
+    return max((entry for entry in known if entry[0] <= Version(cuda)), default=(None, default))[1]
 
 
 def _parts(cuda: str) -> dict[str, list[str]]:

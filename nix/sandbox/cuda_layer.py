@@ -5,6 +5,7 @@ The specification, a JSON object:
     architecture: the root's: "x86_64" or "aarch64".
     parts: folders of the layers of the image's CUDA packages.
     home: where the toolkit is in the image, without a leading slash ("usr/local/cuda"), or null without one.
+    hides_functions: whether code for nvcc needs a header that hides some of glibc's functions.
     toolkit: the folder of the layer with files of the toolkit that no package has, or null.
     out: the folder that gets `blob` and `layer.json`.
 
@@ -31,6 +32,14 @@ from ldcache import ld_cache
 
 _CONF = "etc/ld.so.conf.d/builder-cuda.conf"
 _CACHE = "etc/ld.so.cache"
+# builder/cuda/toolkit.py has nvcc look here before it looks at glibc's own.
+_HEADER = "glibc/bits/libc-header-start.h"
+_HIDING = b"""/* Code for nvcc does not see glibc's mathematical functions of C23, sinpi and the like: CUDA's own
+   headers declare functions of these names, and not alike. */
+#include_next <bits/libc-header-start.h>
+#undef __GLIBC_USE_IEC_60559_FUNCS_EXT_C23
+#define __GLIBC_USE_IEC_60559_FUNCS_EXT_C23 0
+"""
 _LIBRARY = re.compile(r"(lib.+?\.so)\.[\d.]+")
 
 
@@ -62,6 +71,8 @@ def build(spec: dict[str, Any]) -> None:
         if folders:
             layer.add_file(_CONF, "".join(f"{folder}\n" for folder in folders).encode())
             layer.add_file(_CACHE, ld_cache(Path(spec["root"]), spec["architecture"], known))
+        if spec["hides_functions"]:
+            layer.add_file(f"{spec['home']}/{_HEADER}", _HIDING)
         for name, target in sorted(links.items()):
             layer.add_symlink(name, target)
     assert layer.info is not None

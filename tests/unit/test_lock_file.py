@@ -257,6 +257,9 @@ def test_a_difference_is_told_in_words(tmp_path: Path) -> None:
         "requirement removed: torch==1",
         "system package added: ffmpeg",
     ]
+    assert list(
+        old.difference(describe(tmp_path, ("numpy", "torch==1"), machine_types=("S",), cuda="devel"))
+    ) == ["CUDA was runtime, is devel"]
     assert list(describe(tmp_path, ("a", "b")).difference(describe(tmp_path, ("a",), ("b",)))) == [
         "requirements are in other install steps"
     ]
