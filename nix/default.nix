@@ -57,9 +57,9 @@ let
       toolchain
       layers
       source
-      cuda
       runtime
       ;
+    cudaLayers = cuda.layers;
   };
 in
 {

@@ -6,12 +6,9 @@
   toolchain,
   layers,
   source,
-  cuda,
+  cudaLayers,
   runtime,
 }:
-let
-  cudaLibrary = cuda;
-in
 {
   # Type: image :: AttrSet -> Derivation
   #
@@ -96,11 +93,11 @@ in
         uid = 1000;
         gid = 1000;
       };
-      cudaLayers =
+      cudaParts =
         if cuda == null then
           [ ]
         else
-          cudaLibrary.layers {
+          cudaLayers {
             toolchain = tools;
             inherit rootfs architecture;
             inherit (cuda) toolkit;
@@ -110,7 +107,7 @@ in
         [ baseLayer ]
         ++ (if debian.extra == [ ] then [ ] else [ packagesLayer ])
         ++ map groupLayer groups
-        ++ cudaLayers
+        ++ cudaParts
         ++ [
           runtimeLayer
           codeLayer

@@ -94,19 +94,21 @@ def _links(parts: Parts, home: str, toolkit: str | None) -> dict[str, str]:
 
 
 def _whole_folders(links: dict[str, str], there: set[str]) -> dict[str, str]:
-    """Put one link to a folder in place of links to all that is in it, where it is one package's alone."""
-    sources: dict[str, set[str]] = {}
+    """Put one link to a folder in place of links to all that is in it, where all of it is one package's."""
+    sources: dict[str, set[str]] = {_folder(name): set() for name in links}
     for name, target in links.items():
-        folder = "/".join(name.split("/")[:2])
-        rest = name[len(folder) :]
-        sources.setdefault(folder, set()).add(target[: -len(rest)] if rest and target.endswith(rest) else "")
-    shared = {"/".join(name.split("/")[:2]) for name in there}
-    whole = {
-        folder: source
-        for folder, (source, *others) in ((folder, sorted(found)) for folder, found in sources.items())
-        if source and not others and folder not in shared
-    }
-    return {**{name: to for name, to in links.items() if "/".join(name.split("/")[:2]) not in whole}, **whole}
+        rest = name[len(_folder(name)) :]
+        # A file at the top, or one whose folder has another name in its package, is no part of a whole folder.
+        sources[_folder(name)].add(target[: -len(rest)] if rest and target.endswith(rest) else "")
+    for name in there:
+        sources.pop(_folder(name), None)
+    whole = {folder: min(found) for folder, found in sources.items() if len(found) == 1 and "" not in found}
+    return {**{name: target for name, target in links.items() if _folder(name) not in whole}, **whole}
+
+
+def _folder(name: str) -> str:
+    """The first two parts of a path in a toolkit: "include/crt" of "include/crt/host_config.h"."""
+    return "/".join(name.split("/")[:2])
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 from toc_reader import read_toc
 
 _ROOT = "/site-packages/nvidia/"
+_LIBRARY = re.compile(r"lib/lib[^/]+\.so\.[\d.]+")
 _FOLDERS = ("bin", "include", "lib", "nvvm")
 
 
@@ -52,18 +54,23 @@ def read_parts(layers: list[str]) -> Parts:
         OSError: it cannot be read.
     """
     files: dict[str, str] = {}
-    libraries: list[Library] = []
+    libraries: dict[str, str] = {}
     for folder in layers:
         facts = json.loads(Path(folder, "layer.json").read_text(encoding="utf-8"))
-        # The loader opens a file by the name that it looks for, which is the library's soname.
-        libraries += [
-            Library(library["soname"], f"/opt/venv/{library['path']}")
-            for package in facts["contents"]
-            for library in package.get("libraries", ())
-            if library["path"].rpartition("/")[2] == library["soname"]
-        ]
-        files.update({name: f"/{path}" for path in paths_of(folder) if (name := _name(path))})
-    return Parts(files, sorted(libraries, key=lambda library: library.path))
+        own = {name: f"/{path}" for path in paths_of(folder) if (name := _name(path))}
+        # Of a few large libraries it is not known what they are called; NVIDIA's files are named by that.
+        libraries.update({path: _base(path) for name, path in own.items() if _LIBRARY.fullmatch(name)})
+        libraries.update(
+            {
+                f"/opt/venv/{library['path']}": library["soname"]
+                for package in facts["contents"]
+                for library in package.get("libraries", ())
+            }
+        )
+        files.update(own)
+    # The loader opens a file by the name that it looks for, which is the library's soname.
+    found = [Library(soname, path) for path, soname in sorted(libraries.items()) if _base(path) == soname]
+    return Parts(files, found)
 
 
 def paths_of(layer: str) -> list[str]:
@@ -86,3 +93,7 @@ def _name(path: str) -> str:
     _, _, name = rest.partition("/")
     is_part = name.partition("/")[0] in _FOLDERS and "/" in name
     return name if is_part and "/__pycache__/" not in name and not name.endswith("/__init__.py") else ""
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -32,7 +32,7 @@ RUNTIME_13 = [
 ]
 
 
-def part(tmp_path, name, files):
+def part(tmp_path, name, files, soname=None):
     """The layer of a package, as wheel_layer.py makes it."""
     out = tmp_path / name
     out.mkdir()
@@ -40,7 +40,11 @@ def part(tmp_path, name, files):
         for file in files:
             layer.add_file(f"{SITE}/{file}", file.encode())
     libraries = [
-        {"path": f"{SITE.removeprefix('opt/venv/')}/{file}", "soname": file.rpartition("/")[2], "needed": []}
+        {
+            "path": f"{SITE.removeprefix('opt/venv/')}/{file}",
+            "soname": soname or file.rpartition("/")[2],
+            "needed": [],
+        }
         for file in files
         if ".so" in file
     ]
@@ -94,6 +98,22 @@ def test_the_loader_is_told_of_packages_folders_twice(tmp_path):
     assert layer.entries["etc/ld.so.conf.d/builder-cuda.conf"].data.decode() == f"{folder}\n"
     assert f"{folder}/libcudart.so.12\0".encode() in layer.entries["etc/ld.so.cache"].data
     assert set(layer.entries) == {"etc/ld.so.conf.d/builder-cuda.conf", "etc/ld.so.cache"}
+
+
+def test_a_library_of_which_nothing_is_known_is_called_as_its_file(tmp_path):
+    file = "nvidia/cusparselt/lib/libcusparseLt.so.0"
+    one = tmp_path / "one"
+    one.mkdir()
+    with LayerWriter(one / "blob") as layer:
+        layer.add_file(f"{SITE}/{file}", b"")
+    write_layer_json(one, layer.info, [{"name": "one", "version": "1.0"}])
+    made = cuda(tmp_path, [str(one)])
+    assert f"/{SITE}/{file}\0".encode() in made.entries["etc/ld.so.cache"].data
+
+
+def test_a_file_that_is_called_otherwise_than_its_library_is_not_listed(tmp_path):
+    layer = part(tmp_path, "one", ["nvidia/one/lib/libone.so.1.2"], soname="libone.so.1")
+    assert not cuda(tmp_path, [layer]).entries
 
 
 def test_the_systems_own_loader_library_reads_the_list(tmp_path):
