@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import subprocess
 
 import pytest
 import redistributables
 
-from builder.cuda import default_cuda
-from builder.machines import find_machines
+from builder import nix
+from builder.cuda import default_cuda, toolkit_packages
+from builder.cuda.toolkit import toolkit_archives
+from builder.library import stage_library
+from builder.machines import find_machines, known_machines
 
 # Prints the runtime's version, which it asks the library for: no GPU is needed.
 PROGRAM = """
@@ -35,6 +39,12 @@ def devel(project, **attributes):
 def inside(project, script, env=None):
     """What a script prints in the app's container."""
     return project.run("run", "app.py", "--", "sh", "-euc", script, env=env).out
+
+
+def as_number(cuda):
+    """A version as cudaRuntimeGetVersion tells it: 12040 for 12.4."""
+    major, minor = cuda.split(".")
+    return str(int(major) * 1000 + int(minor) * 10)
 
 
 def assemble(capabilities):
@@ -78,7 +88,7 @@ def test_nvcc_of_cuda_13_answers_compiles_links_and_its_ptxas_assembles(cuda_13)
     )
     out = inside(project, script)
     assert f"release {built['labels']['builder.cuda']}" in out
-    assert out.splitlines()[-3:-1] == ["13000", "13000"]
+    assert out.splitlines()[-3:-1] == [as_number(built["labels"]["builder.cuda"])] * 2
     assert out.count("\x7fELF") == len(capabilities)
 
 
@@ -130,7 +140,7 @@ def test_the_compiler_of_cuda_12_comes_from_the_redistributables(cuda_12, mirror
     ).replace("$NVCC_HOST", "g++-13")
     out = inside(project, script)
     assert "release 12.4, V12.4.131" in out
-    assert out.splitlines()[-2] == "12040"
+    assert out.splitlines()[-2] == as_number("12.4")
     assert out.count("\x7fELF") == 2
 
 
@@ -162,6 +172,24 @@ def test_a_manifest_that_cannot_be_had_is_named_with_what_to_do(project):
     assert "named by cuda in [tool.builder.mirrors]. The toolkit of CUDA 13 needs none" in done.err
 
 
+def test_an_archive_that_cannot_be_had_is_named_with_what_to_do(project, tmp_path):
+    parts = {}
+    for name in ("cuda_cccl", "cuda_cudart", "cuda_nvcc"):
+        path = f"{name}/{name}-linux-x86_64-12.4.1-archive.tar.xz"
+        pinned = {"relative_path": path, "sha256": secrets.token_hex(32), "size": "10"}
+        parts[name] = {"version": "12.4.1", "linux-x86_64": pinned}
+    (tmp_path / "redistrib_12.4.1.json").write_text(json.dumps(parts))
+    project.app(["nvidia-cuda-runtime-cu12==12.4.127"], machine_type="GPU-H100", cuda="devel")
+    with redistributables.serving(tmp_path) as (url, _):
+        project.write("pyproject.toml", f'[tool.builder.mirrors]\ncuda = "{url}"\n')
+        project.run("lock", "app.py")
+        done = project.run("build", "app.py", check=False)
+    assert done.code == 4
+    assert "-linux-x86_64-12.4.1-archive.tar.xz" in done.err
+    assert "named by cuda in [tool.builder.mirrors]" in done.err
+    assert "Traceback" not in done.err
+
+
 def test_libraries_of_packages_are_found_without_being_told_where(project):
     project.app(["nvidia-cuda-runtime==13.0.*", "nvidia-cuda-nvrtc==13.0.*"], machine_type="GPU-B300")
     code = (
@@ -170,7 +198,7 @@ def test_libraries_of_packages_are_found_without_being_told_where(project):
         "ctypes.CDLL('libnvrtc.so.13'); print(version.value, ctypes.util.find_library('cudart'))"
     )
     done = project.run("run", "app.py", "--", "python", "-c", code)
-    assert done.out.split() == ["13000", "libcudart.so.13"]
+    assert done.out.split() == [as_number("13.0"), "libcudart.so.13"]
     # NVIDIA's container toolkit runs ldconfig when a container starts.
     script = "ldconfig -C /tmp/cache -X && ldconfig -C /tmp/cache -p"
     assert "libcudart.so.13 " in inside(project, script)
@@ -187,17 +215,21 @@ def test_an_app_that_wants_no_cuda_has_no_layer_and_asks_for_no_driver(project):
 
 
 def test_nix_and_the_command_agree_on_the_toolkit_of_each_class(project):
-    from builder import nix, resources
-    from builder.machines import known_machines
-
-    library = resources.nix_library()
+    library = project.folder / "nix"
+    library.mkdir()
+    stage_library(library)
     expression = (
         f'let library = import {library} {{ system = "{nix.build_machine()}-linux"; }}; '
-        "in builtins.mapAttrs (_: toolkit: { inherit (toolkit) cuda packages; }) library.toolkits"
+        "in builtins.mapAttrs (_: toolkit: { inherit (toolkit) cuda packages archives; }) library.toolkits"
     )
     command = ["nix-instantiate", "--eval", "--strict", "--json", "--expr", expression]
     toolkits = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     machines = [machine for machine in known_machines(project.folder).values() if machine.gpu]
     assert set(toolkits) == {machine.gpu for machine in machines}
     for machine in machines:
-        assert toolkits[machine.gpu]["cuda"] == default_cuda([machine]), machine.name
+        cuda = default_cuda([machine])
+        assert toolkits[machine.gpu] == {
+            "cuda": cuda,
+            "packages": list(toolkit_packages(cuda)),
+            "archives": list(toolkit_archives(cuda)),
+        }
