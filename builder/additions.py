@@ -123,7 +123,7 @@ def _debian(
 
 
 def cuda_parts(needs: Sequence[Need], spec: AppSpec, lock: Lock) -> list[Addition]:
-    """The parts of CUDA that have needed libraries; none for an app without GPUs.
+    """The parts of CUDA that have needed libraries; none for an app without GPUs or CUDA.
 
     Packages often have a library for each version of CUDA and load one. So what counts is the image's CUDA, and what
     is for another is left alone. Where the image has none yet, it is the one that the machines would have of those that
@@ -135,7 +135,7 @@ def cuda_parts(needs: Sequence[Need], spec: AppSpec, lock: Lock) -> list[Additio
         lock: its lock.
     """
     machines = find_machines(lock.machine_types, spec.root)
-    if not any(machine.capability for machine in machines):
+    if spec.cuda == "none" or not any(machine.capability for machine in machines):
         return []
     asked = [
         (need, part)

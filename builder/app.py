@@ -21,6 +21,7 @@ BUILD_SETTINGS = (
     "requirements_context_dir",
     "machine_type",
     "num_gpus",
+    "cuda",
     "local_python_modules",
     "app_files",
     "app_files_ignore",
@@ -72,6 +73,8 @@ class App:
         requirements_context_dir: base of local paths in `requirements`; default is the app file's folder.
         machine_type: where the app runs, or several in order of preference.
         num_gpus: how many GPUs it needs.
+        cuda: "runtime" (what packages need; the default where a machine has a GPU), "devel" (the compiler and headers
+            too) or "none".
         local_python_modules: local modules to ship, by import name.
         app_files: files and folders to ship to /app.
         app_files_ignore: regular expressions of what to leave out of `app_files`.
@@ -88,6 +91,7 @@ class App:
     requirements_context_dir: ClassVar[str | None] = None
     machine_type: ClassVar[str | list[str]] = "S"
     num_gpus: ClassVar[int | None] = None
+    cuda: ClassVar[str | None] = None
     local_python_modules: ClassVar[list[str]] = []
     app_files: ClassVar[list[str]] = []
     app_files_ignore: ClassVar[list[str]] = [r"\.pyc$", r"__pycache__/", r"\.git/", r"\.DS_Store$"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from builder import code, nix, render, store
 from builder.credentials import origin
+from builder.cuda.redist import INSTEAD
 from builder.errors import BuilderError, BuildError, NowhereError
 from builder.files import scratch_folder
 from builder.layout import Image, read_image
@@ -122,7 +123,7 @@ def entry_expression(
 
     Args:
         plan: what to build.
-        mirrors: Debian's archives, by name.
+        mirrors: Debian's archives and NVIDIA's redistributables, by name.
         urls: URLs of files by sha256, for this build only.
         expression: the rendered expression as a file in the store.
     """
@@ -199,6 +200,7 @@ def dry_run(plan: Plan, settings: Settings, *, cache: Path, display: Display) ->
 
 def _pinned_files(lock: Lock) -> Iterator[str]:
     yield from (file.filename for file in lock.files)
+    yield from (archive.filename for archive in (lock.cuda.archives if lock.cuda else ()))
     for debs in (*lock.base.debs.values(), lock.base.extra, lock.base.build):
         yield from (deb.path.rsplit("/", 1)[-1] for deb in debs)
 
@@ -242,6 +244,7 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
             file = files.get(error.name)
             if file and not error.url:
                 error.url = supply.urls.get(file.sha256) or file.url or ""
+            error.hint = _instead(plan.lock, error)
             if file is None or file.sha256 in gone:
                 if error.answered:
                     what = f"-package {file.name}" if file else ""
@@ -278,6 +281,12 @@ def _nowhere(error: NowhereError, gone: Sequence[PinnedFileError]) -> BuilderErr
 def _links(entry: str, display: Display) -> Report:
     """What the check of an image's libraries has found; it was made before the image, so this takes no time."""
     return read_report(Path(nix.build(f"({entry}).links", log=Log(display))))
+
+
+def _instead(lock: Lock, error: PinnedFileError) -> str:
+    """What to do about a file, with what stands in for NVIDIA's redistributables where it is one of these."""
+    archives = {store.store_name(one.filename) for one in (lock.cuda.archives if lock.cuda else ())}
+    return f"{error.hint} {INSTEAD}".lstrip() if error.name in archives else error.hint
 
 
 def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:

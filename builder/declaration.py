@@ -13,6 +13,10 @@ from builder.redact import redact
 Where = Callable[[str], str]
 """Tells where a setting is written, for the beginning of an error."""
 
+# What `builder.models.Cuda` has, which takes long to import.
+CUDA = ("none", "runtime", "devel")
+
+_VERSION = re.compile(r"\d+\.\d+")
 _PYTHON = re.compile(r"3\.\d{1,2}")
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -140,6 +144,16 @@ def _flag(value: object, where: str, _base: Path) -> bool:
     return value
 
 
+def _cuda(value: object, where: str, _base: Path) -> str | None:
+    if value is None or value in CUDA:
+        return value if isinstance(value, str) else None
+    choices = ", ".join(f'"{choice}"' for choice in CUDA)
+    hint = (
+        "The CUDA version follows from the packages and the machines." if _VERSION.search(str(value)) else ""
+    )
+    raise DeclarationError(f"{where} must be one of {choices}, not {_shown(value)}", hint=hint)
+
+
 def _python(value: object, where: str, _base: Path) -> str | None:
     if value is None or (isinstance(value, str) and _PYTHON.fullmatch(value)):
         return value
@@ -180,6 +194,7 @@ _FIELDS: dict[str, tuple[str, Callable[[object, str, Path], Any]]] = {
     "requirements_context_dir": ("requirements_context_dir", _folder),
     "machine_type": ("machine_types", _machine_types),
     "num_gpus": ("num_gpus", _num_gpus),
+    "cuda": ("cuda", _cuda),
     "local_python_modules": (
         "local_python_modules",
         _matching(_MODULE, "the name of a module, as in an import"),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder import cuda, layering, nix
-from builder.machines import find_machines
+from builder.cuda.redist import archive_file
+from builder.machines import find_machines, without_gpus
 from builder.models import Built
 from builder.sources import deb_file, package_file
 
@@ -55,6 +56,8 @@ class Forecast:
         download: bytes that must be fetched, as far as sizes are known; Debian packages included.
         unknown: names of packages of unknown size that must be fetched.
         cuda: the CUDA of the image ("12.8"), or None.
+        toolkit: the version of the CUDA toolkit ("12.8"), or None.
+        toolkit_size: bytes of its archives; its packages are among the others.
         why: why it is that one, in a sentence, or "".
         driver: the smallest driver for the machines, or None.
         capabilities: the machines' compute capabilities, in order.
@@ -72,6 +75,8 @@ class Forecast:
     download: int
     unknown: tuple[str, ...]
     cuda: str | None
+    toolkit: str | None
+    toolkit_size: int
     why: str
     driver: str | None
     capabilities: tuple[str, ...]
@@ -95,10 +100,13 @@ def forecast(spec: AppSpec, lock: Lock) -> Forecast:
     """
     files = {package_file(file): file for file in lock.files}
     debs = {deb_file(deb): deb for deb in (*lock.base.debs[lock.architecture], *lock.base.extra)}
-    missing = set(nix.missing([*files, *debs]))
+    archives = {archive_file(one): one for one in (lock.cuda.archives if lock.cuda else ())}
+    missing = set(nix.missing([*files, *debs, *archives]))
     gone = {files[added].sha256 for added in missing if added in files}
     machines = find_machines(lock.machine_types, spec.root)
-    said = cuda.describe(lock, machines).labels
+    if spec.cuda == "none":
+        machines = without_gpus(machines)
+    said = cuda.describe(lock, machines, spec.cuda).labels
     return Forecast(
         name=lock.name,
         python=lock.python,
@@ -116,12 +124,18 @@ def forecast(spec: AppSpec, lock: Lock) -> Forecast:
             for package in lock.packages
         ),
         debian_packages=len(debs),
-        layers=len(layering.group(list(lock.packages))) + _OTHER_LAYERS + bool(lock.base.extra),
-        download=sum((files.get(added) or debs[added]).size or 0 for added in missing),
+        layers=len(layering.group(list(lock.packages)))
+        + _OTHER_LAYERS
+        + bool(lock.base.extra)
+        + bool(cuda.parts_of(lock.packages) or lock.cuda)
+        + bool(archives),
+        download=sum((files.get(added) or debs.get(added) or archives[added]).size or 0 for added in missing),
         unknown=tuple(
             sorted(files[added].name for added in missing if added in files and not files[added].size)
         ),
         cuda=said.get("builder.cuda"),
+        toolkit=lock.cuda.version if lock.cuda else None,
+        toolkit_size=sum(archive.size for archive in archives.values()),
         why=_why(lock, machines),
         driver=said.get("builder.cuda.driver"),
         capabilities=tuple(filter(None, said.get("builder.cuda.capabilities", "").split(","))),

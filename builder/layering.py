@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 LARGE = 5_000_000
 # Layers that small wheels are spread over.
 SHARED = 8
-# An image's limit of layers, less the base, the app's own Debian packages, the runtime and the app's code.
-LIMIT = 64 - 4
+# An image's limit of layers, less the base, the app's own Debian packages, the CUDA toolkit and where it is found, the
+# runtime and the app's code.
+LIMIT = 64 - 6
 
 
 def _bucket(name: str) -> int:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SUFFIXES = (".nix", ".py", ".sh")
+# What the library reads of this package: below `data` in a staged one, as in the package itself.
+_DATA = ("machines/machines.toml", "cuda/builds.toml", "cuda/toolkits.toml")
 
 
 def staged(path: Path, name: str) -> nix.Added:
@@ -33,5 +35,6 @@ def stage_library(folder: Path) -> nix.Added:
         for path in sorted(library.rglob("*"))
         if path.suffix in _SUFFIXES and path.is_file()
     }
+    files |= {f"data/{name}": resources.data(name) for name in _DATA}
     copy_files(files, folder)
     return staged(folder, "builder-nix")

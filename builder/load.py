@@ -318,7 +318,7 @@ def _fields(target: Target, report: dict[str, Any]) -> dict[str, Any]:
         platform = {key: value for key, value in target.settings.items() if key in PLATFORM_SETTINGS}
         table = read_attributes(written, base=target.root, where=lambda key: f"{where} {key}")
         ours = target.table == "builder"
-        for key in ("requirements", "machine_type", "num_gpus"):
+        for key in ("requirements", "machine_type", "num_gpus", "cuda"):
             if key in written and (ours or key not in report["settings"]):
                 places[key] = f"{where} {key}"
         # fal's tables fill in what the class leaves out; ours have the last word.
@@ -329,7 +329,11 @@ def _fields(target: Target, report: dict[str, Any]) -> dict[str, Any]:
         return places.get(key) or _place(target, report, key)
 
     machines = check_machines(
-        declared.get("machine_types", ("S",)), declared.get("num_gpus"), root=target.root, where=place
+        declared.get("machine_types", ("S",)),
+        declared.get("num_gpus"),
+        cuda=declared.get("cuda"),
+        root=target.root,
+        where=place,
     )
     shown = {key: text for key, value in labels.items() if (text := label(value)) is not None}
     return {
@@ -345,6 +349,7 @@ def _fields(target: Target, report: dict[str, Any]) -> dict[str, Any]:
         "labels": dict(sorted(shown.items())),
         "requirements_place": place("requirements"),
         "architecture": machines[0].architecture,
+        "cuda": "runtime" if any(machine.gpu for machine in machines) else "none",
         "requirements_context_dir": file.parent,
         "app_files_ignore": tuple(App.app_files_ignore),
         "local_modules": {name: tuple(map(Path, places)) for name, places in report["modules"]},

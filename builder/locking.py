@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from builder.errors import LockError
+from builder import cuda
+from builder.errors import LockError, ResolveError
 from builder.lock import Declared, LockFile, declared, lock_path, read_lock, write_lock
-from builder.machines import find_machines
-from builder.models import Lock
+from builder.machines import find_machines, without_gpus
+from builder.models import Lock, Toolkit
 from builder.progress import Display
 from builder.requirements import parse_requirements, parse_runtime
 from builder.runtime_files import runtime_requirements
@@ -163,7 +164,15 @@ def _with_debian(
         return None
     additions = _merged(lock.additions, additions)
     base = _pin_base(
-        spec, settings, lock.python, lock.architecture, additions, keep=lock.base, cache=cache, note=note
+        spec,
+        settings,
+        lock.python,
+        lock.architecture,
+        additions,
+        keep=lock.base,
+        cache=cache,
+        note=note,
+        compiler=lock.cuda.compiler if lock.cuda else None,
     )
     return lock.model_copy(update={"base": base, "additions": additions})
 
@@ -186,6 +195,7 @@ def _pin_base(
     cache: Path,
     note: Callable[[str], None],
     tools: Sequence[str] | None = None,
+    compiler: str | None = None,
 ) -> Base:
     from builder.debian import resolve_base
 
@@ -193,7 +203,11 @@ def _pin_base(
         python,
         mirrors={key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()},
         cache=cache,
-        system_packages=(*spec.system_packages, *_names_of("debian", additions)),
+        system_packages=(
+            *spec.system_packages,
+            *_names_of("debian", additions),
+            *([compiler] if compiler else ()),
+        ),
         build_packages=None if tools is None else spec.build_packages,
         build_defaults=tools or (),
         target=architecture,
@@ -233,17 +247,22 @@ def _lock_anew(
         tools: Sequence[str] | None = None,
         known: Base | None = None,
         added: tuple[Addition, ...] = additions,
+        compiler: str | None = None,
     ) -> Base:
         kept = present.lock.base if present and not upgrade else None
         if known is not None:
-            # What is pinned by now stays; compilers are added to it, those of the last time where they fit.
-            kept = known.model_copy(update={"build": kept.build if kept else ()})
+            # What is pinned by now stays; what is added to it is as the last time where that fits.
+            extra = {deb.package: deb for deb in (*(kept.extra if kept and compiler else ()), *known.extra)}
+            kept = known.model_copy(
+                update={"build": kept.build if kept else (), "extra": tuple(extra.values())}
+            )
         return _pin_base(
             spec,
             settings,
             wanted.python,
             wanted.architecture,
             added,
+            compiler=compiler,
             keep=kept,
             cache=cache,
             note=note,
@@ -259,6 +278,7 @@ def _lock_anew(
         return Finder(wheels, target, settings, spec.root, requirements, report, note)
 
     kept = present.lock if present else None
+    machines = find_machines(spec.machine_types, spec.root)
     builder = SourceBuilder(
         target,
         base,
@@ -284,7 +304,8 @@ def _lock_anew(
             settings=settings,
             folder=spec.root,
             runtime=parse_runtime((*runtime, *_names_of("requirement", additions))),
-            machines=find_machines(spec.machine_types, spec.root),
+            machines=without_gpus(machines) if spec.cuda == "none" else machines,
+            devel=spec.cuda == "devel",
             sources=Sources(fetcher, builder),
         ),
         Keep(kept.wheels if kept else (), upgrade_packages, upgrade, kept.built if kept else ()),
@@ -298,6 +319,18 @@ def _lock_anew(
         base = base.model_copy(update={"extra": pin_base(added=additions).extra})
     for text in resolution.notes:
         note(text)
+    toolkit = None
+    if resolution.toolkit is not None:
+        same = kept is not None and kept.architecture == wanted.architecture and not upgrade
+        earlier = kept.cuda if kept and same else None
+        toolkit = _toolkit(
+            resolution.toolkit, base, wanted.architecture, settings, spec.root, earlier, report
+        )
+        image = pin_base(known=base, added=additions, compiler=toolkit.compiler)
+        there = {deb.package for deb in image.extra}
+        # What the image has now need not be added for builds.
+        build = tuple(deb for deb in base.build if deb.package not in there)
+        base = image.model_copy(update={"build": build})
     lock = Lock(
         name=spec.name,
         python=wanted.python,
@@ -307,6 +340,7 @@ def _lock_anew(
         built=resolution.built,
         base=base,
         additions=_merged(additions),
+        cuda=toolkit,
         fingerprint=wanted.fingerprint(),
         tool_version=version(),
         portable=settings.portable,
@@ -316,6 +350,36 @@ def _lock_anew(
 
 def _names_of(kind: str, additions: Sequence[Addition]) -> list[str]:
     return sorted({addition.name for addition in additions if addition.kind == kind})
+
+
+def _toolkit(
+    version: str,
+    base: Base,
+    architecture: Architecture,
+    settings: Settings,
+    folder: Path,
+    kept: Toolkit | None,
+    report: Callable[[str], None],
+) -> Toolkit:
+    """Pin what a CUDA toolkit has besides packages; what the earlier lock has of the same toolkit stays."""
+    from builder.cuda.redist import find_archives
+    from builder.fetch import Session
+    from builder.machine_config import machine_config
+    from builder.requirements import Step
+    from builder.uvtool import Indexes
+
+    try:
+        compiler = cuda.host_compiler(version, base.suite)
+    except cuda.ToolkitError as error:
+        raise ResolveError(
+            f'cuda = "devel": {error}', hint="Choose another Python, or packages of another CUDA."
+        ) from error
+    if kept is not None and kept.version == version and kept.archives:
+        return Toolkit(version=version, compiler=compiler, archives=kept.archives)
+    own = Indexes.of(Step(), settings, machine_config(folder))
+    session = Session(own.credentials, cert=own.cert, insecure_hosts=own.insecure_hosts, report=report)
+    archives = find_archives(version, architecture, settings, session)
+    return Toolkit(version=version, compiler=compiler, archives=archives)
 
 
 def _portable(lock: Lock) -> Lock:

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Architecture = Literal["x86_64", "aarch64"]
+Cuda = Literal["none", "runtime", "devel"]
 
 
 class Model(BaseModel):
@@ -49,6 +50,8 @@ class AppSpec(Model):
         machine_types: fallbacks in order; never empty.
         architecture: the processor of these machines.
         num_gpus: GPUs asked for, or None.
+        cuda: what of CUDA the image has: nothing; what packages bring; the toolkit with its compiler too. Without a
+            machine that has a GPU there is none, whatever this says.
         local_python_modules, app_files, app_files_ignore, app_files_context_dir: see docs/cli.md.
         local_modules: where local modules and the packages they are in are found, by import name: the file, or the
             folders of a package (several where a namespace package is spread). None are named for a part of Python
@@ -74,6 +77,7 @@ class AppSpec(Model):
     machine_types: tuple[str, ...] = ("S",)
     architecture: Architecture = "x86_64"
     num_gpus: int | None = None
+    cuda: Cuda = "runtime"
     local_python_modules: tuple[str, ...] = ()
     local_modules: dict[str, tuple[Path, ...]] = Field(default_factory=dict)
     app_files: tuple[str, ...] = ()
@@ -280,6 +284,43 @@ class Addition(Model):
     package: str
 
 
+class CudaArchive(Model):
+    """A pinned archive of NVIDIA's redistributables.
+
+    Attributes:
+        component: NVIDIA's name of what is in it ("cuda_nvcc").
+        version: that part's own version.
+        path: the file's path in the folder of redistributables.
+        sha256: lowercase hex digest of the file.
+        size: bytes.
+    """
+
+    component: str = Field(pattern=r"^[a-z0-9_]+$")
+    version: str = Field(pattern=r"^[0-9][0-9A-Za-z.]*$")
+    path: str = Field(pattern=r"^\w[\w.+-]*(/\w[\w.+-]*)*\.tar\.xz$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int
+
+    @property
+    def filename(self) -> str:
+        """The file's name."""
+        return self.path.rpartition("/")[2]
+
+
+class Toolkit(Model):
+    """The CUDA toolkit of an image.
+
+    Attributes:
+        version: the CUDA's ("12.8").
+        compiler: the Debian package with the C++ compiler that nvcc calls ("g++", "g++-13").
+        archives: what it is made of besides packages, sorted by component.
+    """
+
+    version: str = Field(pattern=r"^\d+\.\d+$")
+    compiler: str = Field(pattern=r"^g\+\+(-\d+)?$")
+    archives: tuple[CudaArchive, ...] = ()
+
+
 class Lock(Model):
     """Everything that decides an image's bits besides the app's own code.
 
@@ -292,6 +333,7 @@ class Lock(Model):
         built: packages that are built into a wheel first, sorted by name; no name is in both.
         base: the Debian base.
         additions: what of all this the declaration does not ask for, sorted.
+        cuda: the CUDA toolkit, where the app asks for it.
         fingerprint: sha256 hex of the declaration this lock was made for.
         tool_version: version of this program that wrote it.
         portable: whether URLs are left out.
@@ -305,6 +347,7 @@ class Lock(Model):
     built: tuple[Built, ...] = ()
     base: Base
     additions: tuple[Addition, ...] = ()
+    cuda: Toolkit | None = None
     fingerprint: str
     tool_version: str
     portable: bool = False

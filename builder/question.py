@@ -55,6 +55,7 @@ class Question:
         folder: where uv runs.
         runtime: requirements this program adds by itself.
         machines: what the app runs on, which the CUDA build of PyTorch is chosen for; none leaves it as it is found.
+        devel: whether the image has the CUDA toolkit with its compiler.
         sources: fetches and builds what has no wheel; None where nothing is to be built.
     """
 
@@ -64,6 +65,7 @@ class Question:
     folder: Path
     runtime: tuple[Requirement, ...] = ()
     machines: tuple[Machine, ...] = ()
+    devel: bool = False
     sources: Sources | None = None
 
 

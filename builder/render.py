@@ -15,6 +15,7 @@ from builder import cuda, layering, resources
 from builder.code import place
 from builder.machines import find_machines
 from builder.models import Built, Source
+from builder.tags import Target
 
 if TYPE_CHECKING:
     from builder.models import AppSpec, Lock, Wheel
@@ -82,19 +83,22 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
         **{f"builder.app.{key}": value for key, value in sorted(spec.labels.items())},
     }
     machines = find_machines(lock.machine_types, spec.root)
-    gpu = cuda.describe(lock, machines)
+    gpu = cuda.describe(lock, machines, spec.cuda)
     labels |= gpu.labels
+    devel = _toolkit_variables(lock)
+    folder = f"{cuda.HOME}/bin:" if lock.cuda else ""
     if spec.secrets:
         labels["builder.secrets"] = ",".join(spec.secrets)
     return {
         "user": "1000:1000",
         "env": [
-            "PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            f"PATH=/opt/venv/bin:{folder}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG=C.UTF-8",
             "HOME=/home/app",
             "VIRTUAL_ENV=/opt/venv",
             "PYTHONUNBUFFERED=1",
             f"BUILDER_APP={app}",
+            *devel,
             *gpu.env,
         ],
         "entrypoint": ["/opt/venv/bin/python", "-m", "builder.runtime"],
@@ -103,9 +107,22 @@ def image_config(spec: AppSpec, lock: Lock, lock_digest: str) -> dict[str, Any]:
         "gpus": [
             {"name": machine.name, "capability": machine.capability}
             for machine in machines
-            if machine.capability
+            if machine.capability and spec.cuda != "none"
         ],
     }
+
+
+def _toolkit_variables(lock: Lock) -> list[str]:
+    """What compilers and build systems find the CUDA toolkit by."""
+    if lock.cuda is None:
+        return []
+    flags = cuda.nvcc_flags(lock.cuda, _glibc(lock))
+    more = [f"NVCC_PREPEND_FLAGS={flags}"] if flags else []
+    return [f"CUDA_HOME={cuda.HOME}", f"CUDA_PATH={cuda.HOME}", *more]
+
+
+def _glibc(lock: Lock) -> tuple[int, int]:
+    return Target.of_base(lock.base, lock.architecture).glibc
 
 
 def direct_url(package: Wheel | Built) -> dict[str, Any] | None:
@@ -161,6 +178,8 @@ def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True
         lock=lock,
         groups=layering.group([*lock.wheels, *lock.built]),
         direct_url=direct_url,
+        cuda_parts=cuda.parts_of(lock.packages),
+        hides_functions=lock.cuda is not None and cuda.hides_functions(lock.cuda.version, _glibc(lock)),
         config=image_config(spec, lock, lock_digest),
         bytecode=bytecode,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from builder import cuda
 from builder.credentials import origin
 from builder.errors import ResolveError
 from builder.explain import ConflictError, choose
@@ -40,11 +41,13 @@ class Resolution:
         wheels: one per package that is installed from a wheel, sorted by name; their URLs carry no credentials.
         built: the packages that are built, sorted by name.
         notes: what the user should be told: a later step that replaced an earlier step's choice.
+        toolkit: the version of the CUDA toolkit ("12.8"); None where none is asked for.
     """
 
     wheels: tuple[Wheel, ...]
     built: tuple[Built, ...] = ()
     notes: tuple[str, ...] = ()
+    toolkit: str | None = None
 
 
 def resolve(
@@ -72,7 +75,7 @@ def resolve(
     """
     solver = _Solver(question, keep or Keep(), report or (lambda _: None), note)
     steps = question.requirements.steps
-    if not steps and not question.runtime:
+    if not steps and not question.runtime and not question.devel:
         return Resolution(())
     if len(steps) <= 1 and not any(step.index_url or step.require_hashes for step in steps):
         solver.solve(steps[0] if steps else Step(), also=question.runtime)
@@ -84,6 +87,7 @@ def resolve(
             solver.solve(joined, also=question.runtime)
         except ConflictError:
             solver.in_order()
+    toolkit = solver.add_toolkit() if question.devel else None
     built = tuple(solver.made[name].built for name in sorted(solver.made))
     if question.sources:
         built = question.sources.builder.finish(built)
@@ -91,6 +95,7 @@ def resolve(
         tuple(solver.chosen[name] for name in sorted(solver.chosen)),
         built,
         tuple(dict.fromkeys(solver.notes)),
+        toolkit,
     )
 
 
@@ -144,6 +149,33 @@ class _Solver:
                 f"{name}=={version}" for name, version in sorted(self.versions().items()) if name in named
             )
             self.solve(Step(), also=self.question.runtime, constraints=pins)
+
+    def add_toolkit(self) -> str:
+        """Add the parts of the CUDA toolkit that are packages, of the CUDA that what is chosen brings.
+
+        Nothing that is chosen changes: a library that a framework has pinned is the toolkit's too.
+
+        Returns:
+            the CUDA's version.
+
+        Raises:
+            ResolveError: there is no such toolkit, or the app's own packages exclude its parts.
+        """
+        place = 'cuda = "devel": '
+        chosen: list[Wheel | Built] = [*self.chosen.values(), *(made.built for made in self.made.values())]
+        try:
+            version = cuda.cuda_of_packages(chosen) or cuda.default_cuda(self.question.machines)
+            cuda.check_toolkit(version, self.question.machines)
+        except cuda.ToolkitError as error:
+            raise ResolveError(
+                f"{place}{error}",
+                hint="The toolkit is of the CUDA that the app's packages are for: ask for other ones, or for other "
+                "machine types.",
+            ) from error
+        pins = tuple(f"{name}=={pinned}" for name, pinned in sorted(self.versions().items()))
+        parts = parse_runtime(cuda.toolkit_packages(version), f"{place}CUDA {version}")
+        self.solve(Step(), also=parts, constraints=pins, place=f"{place}CUDA {version}: ")
+        return version
 
     def solve(
         self,

@@ -18,6 +18,11 @@ def nix_library() -> Path:
     return _folder("nix")
 
 
+def data(name: str) -> Path:
+    """A table of this package, by its path in it: `cuda/builds.toml`."""
+    return _PACKAGE / name
+
+
 def templates() -> Path:
     """The folder of the Jinja2 templates."""
     return _folder("templates")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IndexStrategy = Literal["first-index", "unsafe-first-match", "unsafe-best-match"]
-MirrorKey = Literal["debian", "debian-security", "debian-keyring", "index", "crates", "pytorch"]
+MirrorKey = Literal["debian", "debian-security", "debian-keyring", "index", "crates", "pytorch", "cuda"]
 
 
 class Settings(BaseModel):
@@ -34,8 +34,8 @@ class Settings(BaseModel):
         mirrors: where to fetch from in place of what a lock or the machine's configuration names: `debian`
             and `debian-security` (folders with `dists` and `pool`), `debian-keyring` (a path), `index` (a
             package index, PEP 503 or 691, that stands in for the default one), `crates` (a registry of Rust crates;
-            see `builder.crates`), `pytorch` (PyTorch's index, with a folder for each build). `${NAME}` in a URL is
-            replaced from the environment when it is used.
+            see `builder.crates`), `pytorch` (PyTorch's index, with a folder for each build), `cuda` (the folder of
+            NVIDIA's redistributables). `${NAME}` in a URL is replaced from the environment when it is used.
         suites: Debian suites by Python version, for mirrors that offer more than Debian's own.
         portable: leave URLs out of locks.
         bytecode: compile .pyc files into the image.
@@ -136,6 +136,16 @@ def pytorch_mirror(settings: Settings) -> str | None:
     """
     mirror = settings.mirrors.get("pytorch")
     return expand(mirror, "tool.builder.mirrors.pytorch") if mirror else None
+
+
+def cuda_mirror(settings: Settings) -> str | None:
+    """What stands in for the folder of NVIDIA's redistributables, or None.
+
+    Raises:
+        DeclarationError: it names a variable that is not set.
+    """
+    mirror = settings.mirrors.get("cuda")
+    return expand(mirror, "tool.builder.mirrors.cuda") if mirror else None
 
 
 def mirror_logins(settings: Settings) -> tuple[str, ...]:

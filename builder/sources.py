@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from builder import nix, store
 from builder.crates import supply_crates
+from builder.cuda.redist import supply_archives
 from builder.debian import extract_busybox, fetch_deb, find_mirrors
 from builder.debian import redact as without_credentials
 from builder.errors import NowhereError
@@ -35,7 +36,7 @@ class Supply:
     """Where Nix gets what the store does not have.
 
     Attributes:
-        mirrors: Debian's archives, by name; without credentials.
+        mirrors: Debian's archives, by name, and `cuda`, NVIDIA's redistributables; without credentials.
         urls: URLs of files by sha256, where the lock's own will not do.
     """
 
@@ -205,4 +206,5 @@ def supply(
     supply_commits(lock, spec, cache=cache, display=display)
     crates = {f"{built.name} {built.version}": built.crates for built in lock.built}
     supply_crates(crates, lambda: find().session, settings, display=display)
-    return Supply(mirrors=places, urls=urls)
+    redistributables = supply_archives(lock.cuda, lambda: find().session, settings, display=display)
+    return Supply(mirrors={**places, **redistributables}, urls=urls)

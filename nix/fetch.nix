@@ -5,6 +5,8 @@
   names,
   mirrors,
   urls,
+  # The URL of the folder of NVIDIA's redistributables.
+  redistributables,
 }:
 let
   # Type: file :: { name :: String, sha256 :: String, url :: String or null } -> Derivation
@@ -128,6 +130,25 @@ in
       name = baseNameOf path;
       inherit sha256;
       url = if mirrors ? ${archive} then "${mirrors.${archive}}/${path}" else null;
+    };
+
+  # An archive of NVIDIA's redistributables, by its path in their folder. Where that is a mirror's, `mirrors.cuda` says so.
+  #
+  # Type: redist :: { component, version, path, sha256 :: String } -> AttrSet
+  redist =
+    {
+      component,
+      version,
+      path,
+      sha256,
+    }:
+    {
+      inherit component version;
+      file = file {
+        name = baseNameOf path;
+        inherit sha256;
+        url = "${mirrors.cuda or redistributables}/${path}";
+      };
     };
 
   # The static busybox that opens the first deb: a folder with that one file, taken out of the busybox-static

@@ -6,6 +6,7 @@
   toolchain,
   layers,
   source,
+  cudaLayers,
   runtime,
 }:
 {
@@ -21,6 +22,8 @@
   #   code          the folder that becomes /app
   #   config        the image's configuration: { env :: [String], labels :: AttrSet, entrypoint, cmd, ports :: [String] },
   #                 and the GPUs it is for, `gpus`: machine types with `name` and `capability`
+  #   cuda          { parts, toolkit }: names of the wheels that are parts of CUDA, and the toolkit, { version,
+  #                 archives, hidesFunctions } with what `redist` gives, or null; null where the image has neither
   #   bytecode      whether .pyc files are in the image
   #
   # The result also has the parts by name, to look at, build or override: `layers`, `rootfs`, `baseLayer`,
@@ -35,6 +38,7 @@
       groups,
       code,
       config,
+      cuda ? null,
       bytecode ? true,
     }:
     let
@@ -90,10 +94,21 @@
         uid = 1000;
         gid = 1000;
       };
+      cudaParts =
+        if cuda == null then
+          [ ]
+        else
+          cudaLayers {
+            toolchain = tools;
+            inherit rootfs architecture;
+            inherit (cuda) toolkit;
+            parts = map (name: wheelLayers.${name}) cuda.parts;
+          };
       all =
         [ baseLayer ]
         ++ (if debian.extra == [ ] then [ ] else [ packagesLayer ])
         ++ map groupLayer groups
+        ++ cudaParts
         ++ [
           runtimeLayer
           codeLayer

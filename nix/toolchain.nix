@@ -24,6 +24,11 @@ let
   ];
   imports = {
     base_layer = compiler ++ [ "ldcache" ];
+    cuda_layer = layer ++ [
+      "cuda_parts"
+      "ldcache"
+      "toc_reader"
+    ];
     build_wheel = [
       "build_environment"
       "build_failure"
@@ -58,6 +63,10 @@ let
       "unpack_source"
     ];
     merge_layer = layer ++ [ "toc_reader" ];
+    toolkit_layer = layer ++ [
+      "cuda_parts"
+      "toc_reader"
+    ];
     tree_layer = layer;
     wheel_layer = compiler ++ [
       "elf"

@@ -48,6 +48,9 @@ def _lines(found: Forecast) -> Iterator[tuple[str, str]]:
     yield "python", f"{found.python} on Debian {found.suite}, {found.architecture}"
     if found.cuda:
         yield "CUDA", found.cuda + (f": {found.why}" if found.why else "")
+    if found.toolkit:
+        more = f" and {_megabytes(found.toolkit_size)} of archives" if found.toolkit_size else ""
+        yield "toolkit", f"{found.toolkit}: nvcc, ptxas, headers; from packages{more}"
     if found.capabilities:
         yield "GPUs", f"compute capability {', '.join(found.capabilities)}"
     if found.driver:

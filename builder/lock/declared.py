@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from builder.models import Architecture, Model
+from builder.models import Architecture, Cuda, Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +27,7 @@ class Declared(Model):
         suite: the Debian suite that the settings name for this Python, or None.
         architecture: the target's.
         machine_types: as declared.
+        cuda: what of CUDA the image has.
         requirements: per step, options first, requirements sorted.
         runtime: what this program adds.
         system_packages, build_packages: sorted.
@@ -38,6 +39,7 @@ class Declared(Model):
     suite: str | None = None
     architecture: Architecture
     machine_types: tuple[str, ...]
+    cuda: Cuda = "runtime"
     requirements: tuple[tuple[str, ...], ...] = ()
     runtime: tuple[str, ...] = ()
     system_packages: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class Declared(Model):
             ("architecture", "architecture"),
             ("machine_types", "machine types"),
             ("system_packages_auto", "system_packages_auto"),
+            ("cuda", "CUDA"),
             ("index_strategy", "index strategy"),
         ):
             before, after = getattr(self, field), getattr(other, field)
@@ -91,6 +94,7 @@ def declared(
         suite=settings.suites.get(python),
         architecture=architecture,
         machine_types=spec.machine_types,
+        cuda=spec.cuda,
         requirements=tuple(step.canonical() for step in requirements.steps),
         runtime=tuple(sorted(requirement.shown for requirement in runtime)),
         system_packages=tuple(sorted(set(spec.system_packages))),

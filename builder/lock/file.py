@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from builder.lock.declared import Declared
     from builder.models import AppSpec, Architecture, Lock
 
-FORMAT = 2
+FORMAT = 3
 """Version of `[tool.builder]`. A reader refuses what is newer than itself."""
 
 

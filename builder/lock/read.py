@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from builder.errors import LockError
 from builder.lock.declared import Declared
 from builder.lock.file import FORMAT, LockFile
-from builder.models import Base, Built, Lock, Source, Wheel
+from builder.models import Base, Built, Lock, Source, Toolkit, Wheel
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -86,6 +86,7 @@ class _Reader:
         try:
             described = Declared.model_validate(_underscored(ours.get("declared")))
             base = Base.model_validate(_base(ours.get("base")))
+            cuda = Toolkit.model_validate(ours["cuda"]) if "cuda" in ours else None
             lock = Lock.model_validate(
                 {
                     "name": ours.get("name"),
@@ -96,6 +97,7 @@ class _Reader:
                     "built": tuple(package for package in packages if isinstance(package, Built)),
                     "base": base,
                     "additions": ours.get("additions", ()),
+                    "cuda": cuda,
                     "fingerprint": ours.get("fingerprint"),
                     "tool_version": ours.get("tool-version"),
                     "portable": ours.get("portable"),
@@ -103,7 +105,7 @@ class _Reader:
             )
         except ValidationError as error:
             first = error.errors()[0]
-            place = {"Declared": "declared", "Base": "base"}.get(error.title, "")
+            place = {"Declared": "declared", "Base": "base", "Toolkit": "cuda"}.get(error.title, "")
             for part in first["loc"]:
                 place += f"[{part}]" if isinstance(part, int) else f".{part.replace('_', '-')}"
             raise self.fail("tool.builder." + place.lstrip("."), first["msg"].lower()) from error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.lock.declared import Declared
-    from builder.models import Addition, Deb, PinnedFile, Wheel
+    from builder.models import Addition, Deb, PinnedFile, Toolkit, Wheel
 
 
 def write_lock(path: Path, content: LockFile, *, target: str = "TARGET") -> bool:
@@ -112,6 +112,7 @@ def dumps(content: LockFile, *, target: str = "TARGET") -> str:
         "[tool.builder.declared]",
         *_declared(content.declared),
         "",
+        *(_cuda(lock.cuda) if lock.cuda else ()),
         "# Debian packages, in the order they are unpacked. Those of both architectures: an image of",
         "# either is built on machines of either.",
         "[tool.builder.base]",
@@ -226,6 +227,17 @@ def _declared(value: Declared) -> Iterator[str]:
         yield from (f"        {_string(word)}," for word in step)
         yield "    ],"
     yield "]"
+
+
+def _cuda(toolkit: Toolkit) -> Iterator[str]:
+    yield "# The CUDA toolkit. Its archives are NVIDIA's redistributables; its packages are above."
+    yield "[tool.builder.cuda]"
+    yield f"version = {_string(toolkit.version)}"
+    yield f"compiler = {_string(toolkit.compiler)}"
+    yield "archives = ["
+    yield from (f"    {_inline(archive.model_dump())}," for archive in toolkit.archives)
+    yield "]"
+    yield ""
 
 
 def _debs(key: str, debs: Iterable[Deb]) -> Iterator[str]:

@@ -16,13 +16,19 @@ _MOST_GPUS = 8
 
 
 def check_machines(
-    names: Sequence[str], num_gpus: int | None, *, root: Path, where: Callable[[str], str]
+    names: Sequence[str],
+    num_gpus: int | None,
+    *,
+    cuda: str | None = None,
+    root: Path,
+    where: Callable[[str], str],
 ) -> tuple[Machine, ...]:
     """See that an app's machine types are known, that one image can be for all of them, and that GPUs are theirs.
 
     Args:
         names: as declared.
         num_gpus: as declared.
+        cuda: as declared, or None.
         root: the project's folder.
         where: what an error about a setting begins with.
 
@@ -31,7 +37,7 @@ def check_machines(
 
     Raises:
         DeclarationError: a type is not known, with the nearest names; two have different processors; `num_gpus` is
-            not 1 to 8, or no type has a GPU.
+            not 1 to 8, or a type has no GPU; `cuda` asks for what only a machine with a GPU has a use for.
     """
     known = known_machines(root)
     machines = tuple(_known(name, known, where("machine_type")) for name in names)
@@ -52,6 +58,11 @@ def check_machines(
                 f"{where('num_gpus')} is {num_gpus}, and a machine of the type {without[0]} has no GPU",
                 hint="Name types that have one, such as GPU-H100, or leave num_gpus out.",
             )
+    if cuda in ("runtime", "devel") and not any(machine.gpu for machine in machines):
+        raise DeclarationError(
+            f'{where("cuda")} is "{cuda}", and a machine of the type {first.name} has no GPU',
+            hint="Name a type that has one, such as GPU-H100, or leave cuda out.",
+        )
     return machines
 
 

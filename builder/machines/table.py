@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,14 @@ def find_machines(names: Iterable[str], root: Path) -> tuple[Machine, ...]:
     """The machine types of these names that are known; `check_machines` has refused others."""
     machines = known_machines(root)
     return tuple(machine for name in names if (machine := find(name, machines)))
+
+
+def without_gpus(machines: Iterable[Machine]) -> tuple[Machine, ...]:
+    """Machine types as an app sees them that leaves their GPUs alone."""
+    return tuple(
+        replace(machine, gpu=None, capability=None, first_cuda=None, last_cuda=None, driver=None)
+        for machine in machines
+    )
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # ELF's e_machine, and the flags that dl-cache.h gives a 64-bit library of the machine: FLAG_ELF_LIBC6 with
@@ -30,15 +31,17 @@ _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_NULL, _DT_STRTAB, _DT_SONAME = 0, 5, 14
 
 
-def ld_cache(root: Path, architecture: str) -> bytes:
+def ld_cache(root: Path, architecture: str, more: Mapping[str, str] | None = None) -> bytes:
     """The content of /etc/ld.so.cache for a root.
 
     Args:
         root: the root's folder. Links with an absolute target are followed inside it.
         architecture: the root's: "x86_64" or "aarch64".
+        more: paths of libraries that are in no folder of the root, by the name that they are looked for; they come
+            before the root's own.
     """
     machine, flags = _MACHINES[architecture]
-    found: dict[str, str] = {}
+    found: dict[str, str] = dict(more or {})
     seen: set[Path] = set()
     for folder in library_folders(root, architecture):
         real = resolve(root, folder)

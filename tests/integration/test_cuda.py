@@ -118,6 +118,14 @@ def test_the_build_comes_from_pytorchs_index_or_a_mirror_of_it(project, servers,
     assert version == (f"{pytorch}+{build}" if build else pytorch)
 
 
+def test_an_app_that_wants_no_cuda_gets_the_build_without_it(project, servers, pytorch):
+    project.write("pyproject.toml", f'[tool.builder.mirrors]\npytorch = "{servers.open.root}/whl"\n')
+    project.app([f"torch=={pytorch}"], machine_type="GPU-H100", cuda="none")
+    env = {**servers.environment, "UV_CACHE_DIR": str(project.folder.parent / "uv")}
+    project.run("lock", "app.py", env=env)
+    assert f'version = "{pytorch}+cpu"' in (project.folder / "pylock.app.toml").read_text()
+
+
 def test_pytorchs_index_that_cannot_be_reached_is_named_with_what_to_do(project, servers, pytorch):
     project.write("pyproject.toml", '[tool.builder.mirrors]\npytorch = "https://127.0.0.1:1/whl"\n')
     project.app([f"torch=={pytorch}"], machine_type="V100")

@@ -122,7 +122,9 @@ def test_a_package_built_for_another_torch_is_refused_in_words(project, requirem
 def test_parts_of_cuda_that_no_package_brings_are_added_for_a_gpu(project):
     # A back end that is made for CUDA's runtime, in a package that does not say that it needs it.
     library = shared_library(needed=["libcudart.so.12", "libcudart.so.11.0"])
-    make_wheel(project.folder / "wheels", "backend", {"backend/__init__.py": b"", "backend/libcuda.so": library})
+    make_wheel(
+        project.folder / "wheels", "backend", {"backend/__init__.py": b"", "backend/libcuda.so": library}
+    )
     project.app(["--find-links", "wheels", "backend"], machine_type="GPU-H100")
     done = project.run("build", "app.py", "--json")
     assert [(entry["name"], entry["package"]) for entry in lock_of(project)["additions"]] == [
@@ -131,7 +133,9 @@ def test_parts_of_cuda_that_no_package_brings_are_added_for_a_gpu(project):
     assert "cuda-toolkit[cudart]==12.6.* (libcudart.so.12 for backend)" in done.err
     labels = json.loads(done.out)["labels"]
     assert (labels["builder.cuda"], labels["builder.cuda.driver"]) == ("12.6", "525.60.13")
-    code = "import ctypes, os; assert 'LD_LIBRARY_PATH' not in os.environ; print(ctypes.CDLL('libcudart.so.12'))"
+    code = (
+        "import ctypes, os; assert 'LD_LIBRARY_PATH' not in os.environ; print(ctypes.CDLL('libcudart.so.12'))"
+    )
     assert "libcudart.so.12" in python(project, code).out
     # For a machine without a GPU it is not needed.
     project.app(["--find-links", "wheels", "backend"], machine_type="L")

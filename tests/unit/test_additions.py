@@ -24,7 +24,9 @@ TORCH_13 = ("nvidia-cuda-runtime", "13.0.48")
 
 
 def need(name: str, package: str = "opencv-python", library: str = "cv2/cv2.abi3.so", **more: object) -> Need:
-    return Need.model_validate({"package": package, "version": "1.0", "library": library, "name": name, **more})
+    return Need.model_validate(
+        {"package": package, "version": "1.0", "library": library, "name": name, **more}
+    )
 
 
 def locked(
@@ -227,7 +229,9 @@ def test_an_image_that_did_not_fail_gets_nothing_twice(here: Finder) -> None:
 
 def test_parts_of_cuda_are_added_for_what_no_import_loads_and_once_for_each_need(here: Finder) -> None:
     needs = of_cuda("libcudart.so.12", "libcudart.so.12", "libcublas.so.12")
-    assert [(one.name, one.library, one.package) for one in here.for_parts(optional=needs, lock=locked(TORCH_12))] == [
+    assert [
+        (one.name, one.library, one.package) for one in here.for_parts(optional=needs, lock=locked(TORCH_12))
+    ] == [
         ("cuda-toolkit[cudart]==12.8.*", "libcudart.so.12", "cupy"),
         ("cuda-toolkit[cublas]==12.8.*", "libcublas.so.12", "cupy"),
     ]
@@ -236,7 +240,9 @@ def test_parts_of_cuda_are_added_for_what_no_import_loads_and_once_for_each_need
 def test_only_images_for_gpus_get_parts_of_cuda(here: Finder) -> None:
     needs = of_cuda("libcudart.so.12")
     assert here.cuda(*needs, lock=locked(TORCH_12, machines=CPU)) == []
-    assert here.cuda(*needs, lock=locked(TORCH_12, machines=(*CPU, *H100))) == ["cuda-toolkit[cudart]==12.8.*"]
+    assert here.cuda(*needs, lock=locked(TORCH_12, machines=(*CPU, *H100))) == [
+        "cuda-toolkit[cudart]==12.8.*"
+    ]
 
 
 def test_libraries_for_another_cuda_than_the_image_s_are_left_alone(here: Finder) -> None:

@@ -79,6 +79,8 @@ def test_an_error_shows_no_credentials() -> None:
         ("machine_type", ["GPU-H100", "GPU-A100"], ("GPU-H100", "GPU-A100")),
         ("num_gpus", None, None),
         ("num_gpus", 2, 2),
+        ("cuda", None, None),
+        ("cuda", "devel", "devel"),
         ("python_version", "3.11", "3.11"),
         ("python_version", None, None),
         ("secrets", None, ()),
@@ -103,6 +105,9 @@ def test_a_setting_is_taken_as_written(key: str, value: object, found: object) -
         ("machine_type", ["L", None], "[1] must be a string, not None"),
         ("num_gpus", True, " must be a number of GPUs, not True"),
         ("num_gpus", "2", " must be a number of GPUs, not '2'"),
+        ("cuda", "full", ' must be one of "none", "runtime", "devel", not \'full\''),
+        ("cuda", 12.4, ' must be one of "none", "runtime", "devel", not 12.4'),
+        ("cuda", ["devel"], ' must be one of "none", "runtime", "devel", not [\'devel\']'),
         ("python_version", 3.1, ' must be a string like "3.11", not 3.1'),
         ("python_version", "3", " must be a string like \"3.11\", not '3'"),
         (

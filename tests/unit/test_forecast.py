@@ -10,6 +10,7 @@ from lock_samples import SHA, app, lock_file, wheel
 from builder import nix
 from builder.cli.plan import _lines
 from builder.forecast import Forecast, forecast
+from builder.models import CudaArchive, Toolkit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,23 @@ def test_cuda_is_told_with_its_reason_and_the_driver(tmp_path: Path, store: list
     )
     assert lines["driver"] == "570 or newer"
     assert lines["GPUs"] == "compute capability 9.0, 10.0"
+
+
+def test_a_toolkit_is_told_with_the_size_of_its_archives(tmp_path: Path, store: list[str]) -> None:
+    store += [".whl", ".deb"]
+    archive = CudaArchive(
+        component="cuda_nvcc", version="12.4.131", path="a/nvcc.tar.xz", sha256=SHA, size=70_000_000
+    )
+    runtime = sized("nvidia-cuda-runtime-cu12", "12.4.127", 5, 1)
+    lock = locked(runtime).model_copy(
+        update={"cuda": Toolkit(version="12.4", compiler="g++", archives=(archive,))}
+    )
+    found = forecast(app(tmp_path, machine_types=("GPU-H100",), cuda="devel"), lock)
+    assert (
+        dict(_lines(found))["toolkit"] == "12.4: nvcc, ptxas, headers; from packages and 70.0 MB of archives"
+    )
+    assert found.download == 70_000_000
+    assert found.layers == forecast(app(tmp_path, machine_types=("GPU-H100",)), locked(runtime)).layers + 2
 
 
 def test_a_build_that_the_app_chose_is_told_as_that(tmp_path: Path, store: list[str]) -> None:

@@ -60,6 +60,7 @@ def test_an_app_that_says_nothing_has_the_defaults(folder: Path) -> None:
         file=folder / "app.py",
         root=folder,
         local_python=f"3.{sys.version_info[1]}",
+        cuda="none",
         requirements_place="app.py: Upscale.requirements",
         requirements_context_dir=folder,
         app_files_ignore=(r"\.pyc$", r"__pycache__/", r"\.git/", r"\.DS_Store$"),
@@ -438,6 +439,27 @@ def test_two_endpoints_of_one_path_are_refused(folder: Path) -> None:
         """,
     )
     assert str(error) == "app.py: Upscale.two: the path / is already that of one"
+
+
+def test_a_machine_with_a_gpu_has_what_packages_need_of_cuda(folder: Path) -> None:
+    app = """
+        from builder import App
+
+        class Upscale(App):
+            machine_type = ["L", "GPU-T4"]
+    """
+    assert loaded(folder, app).cuda == "runtime"
+    assert (
+        loaded(folder, app.replace("machine_type", 'cuda = "none"\n            machine_type')).cuda == "none"
+    )
+
+
+def test_cuda_on_a_machine_without_gpu_is_refused_where_it_is_written(folder: Path) -> None:
+    write(folder, '[tool.builder.apps.big]\nref = "app.py::Upscale"\ncuda = "devel"\n', "pyproject.toml")
+    write(folder, APP)
+    with pytest.raises(DeclarationError, match=r'\[tool.builder.apps.big\] cuda is "devel", and') as caught:
+        load("big", cwd=folder)
+    assert "leave cuda out" in caught.value.hint
 
 
 def test_our_table_in_pyproject_overrides_the_class(folder: Path) -> None:

@@ -115,9 +115,7 @@ def test_a_lock_without_additions_says_nothing_of_them() -> None:
 
 
 def test_the_digest_tells_additions() -> None:
-    digests = {
-        lock_digest(with_additions(*some)) for some in ((), ADDITIONS[:1], ADDITIONS[1:], ADDITIONS)
-    }
+    digests = {lock_digest(with_additions(*some)) for some in ((), ADDITIONS[:1], ADDITIONS[1:], ADDITIONS)}
     assert len(digests) == 4
 
 
@@ -169,8 +167,8 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_lock(tmp_path: Path)
     [
         ('created-by = "builder"', "created-by = ", r"not valid TOML.*line 9"),
         ("[[packages]]\n", "<<<<<<< ours\n[[packages]]\n", "not valid TOML"),
-        ("format = 2", "format = 3", r"tool\.builder\.format: a newer version of builder \(0\.1\.0\)"),
-        ("format = 2\n", "", r"tool\.builder\.format: is missing"),
+        ("format = 3", "format = 4", r"tool\.builder\.format: a newer version of builder \(0\.1\.0\)"),
+        ("format = 3\n", "", r"tool\.builder\.format: is missing"),
         ('lock-version = "1.0"', 'lock-version = "2.0"', "lock-version: .*2.0 is not supported"),
         ('version = "1.0"\nwheels', "wheels", r"packages\[0\]\.version: is missing"),
         (f'sha256 = "{SHA}"', f'sha256 = "{SHA.upper()}"', r"packages\[0\]\.wheels\[0\]\.hashes\.sha256: "),
@@ -312,6 +310,9 @@ def test_a_difference_is_told_in_words(tmp_path: Path) -> None:
         "requirement removed: torch==1",
         "system package added: ffmpeg",
     ]
+    assert list(
+        old.difference(describe(tmp_path, ("numpy", "torch==1"), machine_types=("S",), cuda="devel"))
+    ) == ["CUDA was runtime, is devel"]
     assert list(describe(tmp_path, ("a", "b")).difference(describe(tmp_path, ("a",), ("b",)))) == [
         "requirements are in other install steps"
     ]

@@ -24,13 +24,15 @@ def nothing_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path / "config/builder/machines.toml"
 
 
-def check(root: Path, *names: str, num_gpus: int | None = None) -> tuple[Machine, ...]:
-    return check_machines(names, num_gpus, root=root, where=lambda key: f"app.py:3: Up.{key}")
+def check(
+    root: Path, *names: str, num_gpus: int | None = None, cuda: str | None = None
+) -> tuple[Machine, ...]:
+    return check_machines(names, num_gpus, cuda=cuda, root=root, where=lambda key: f"app.py:3: Up.{key}")
 
 
-def refused(root: Path, *names: str, num_gpus: int | None = None) -> str:
+def refused(root: Path, *names: str, num_gpus: int | None = None, cuda: str | None = None) -> str:
     with pytest.raises(DeclarationError) as caught:
-        check(root, *names, num_gpus=num_gpus)
+        check(root, *names, num_gpus=num_gpus, cuda=cuda)
     return f"{caught.value} {caught.value.hint}"
 
 
@@ -101,6 +103,14 @@ def test_there_are_1_to_8_gpus(tmp_path: Path, number: int) -> None:
     assert text.startswith(f"app.py:3: Up.num_gpus must be 1 to 8, not {number}")
     for right in (1, 8):
         assert check(tmp_path, "GPU-H100", num_gpus=right)
+
+
+@pytest.mark.parametrize("cuda", ["runtime", "devel"])
+def test_cuda_is_for_machines_of_which_one_has_a_gpu(tmp_path: Path, cuda: str) -> None:
+    text = refused(tmp_path, "S", "L", cuda=cuda)
+    assert text.startswith(f'app.py:3: Up.cuda is "{cuda}", and a machine of the type S has no GPU')
+    assert check(tmp_path, "GPU-H100", "L", cuda=cuda)
+    assert check(tmp_path, "S", cuda="none")
 
 
 def test_a_type_without_gpu_has_none_to_ask_for(tmp_path: Path) -> None:

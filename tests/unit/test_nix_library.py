@@ -6,6 +6,7 @@ import re
 import pytest
 
 from builder import resources
+from builder.library import stage_library
 
 SANDBOX = resources.nix_library() / "sandbox"
 TOOLCHAIN = (resources.nix_library() / "toolchain.nix").read_text()
@@ -46,6 +47,16 @@ def listed(name, seen=()):
 def test_a_script_is_given_what_it_imports_and_nothing_else(script):
     always = listed("always")
     assert listed(script) | always == imported(script) | always
+
+
+def test_a_staged_library_has_the_tables_that_it_reads(tmp_path):
+    stage_library(tmp_path)
+    read = re.findall(r'read "([\w/]+)"', (tmp_path / "default.nix").read_text())
+    assert read
+    for name in read:
+        assert (tmp_path / "data" / f"{name}.toml").read_bytes() == resources.data(
+            f"{name}.toml"
+        ).read_bytes()
 
 
 def test_what_runs_every_script_has_all_it_imports():

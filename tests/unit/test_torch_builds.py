@@ -11,7 +11,7 @@ from lock_samples import TARGET, app
 
 from builder.errors import ResolveError
 from builder.index import Finder
-from builder.machines import find_machines
+from builder.machines import find_machines, without_gpus
 from builder.requirements import parse_requirements
 from builder.resolve import Keep, Question, Resolution, resolve
 from builder.settings import Settings
@@ -101,6 +101,15 @@ def test_a_type_without_gpu_gets_builds_without_cuda_and_the_rest_from_the_defau
     }
     (wheel,) = (wheel for wheel in found.wheels if wheel.name == "torch")
     assert wheel.sha256 == _sha256(tmp_path / "whl/cpu/files/torch-2.15.0+cpu-py3-none-any.whl")
+
+
+def test_a_gpu_that_an_app_leaves_alone_asks_for_no_cuda(index: Index, mirror: str, tmp_path: Path) -> None:
+    requirements = parse_requirements(app(tmp_path, ("torch",)))
+    machines = without_gpus(find_machines(("GPU-B200",), tmp_path))
+    settings = Settings(mirrors={"pytorch": mirror})
+    assert (
+        torch(resolve(Question(requirements, TARGET, settings, tmp_path, machines=machines))) == "2.15.0+cpu"
+    )
 
 
 @pytest.mark.parametrize(

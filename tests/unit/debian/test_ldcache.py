@@ -49,6 +49,15 @@ def add(root, name, content, folder="usr/lib/x86_64-linux-gnu"):
         path.write_bytes(content)
 
 
+def test_libraries_that_are_in_no_folder_of_the_root_come_before_its_own(root):
+    add(root, "libz.so.1", elf("libz.so.1"))
+    more = {"libz.so.1": "/opt/libz.so.1", "libcudart.so.13": "/opt/libcudart.so.13"}
+    assert entries(ld_cache(root, "x86_64", more)) == [
+        ("libz.so.1", "/opt/libz.so.1", 0x303),
+        ("libcudart.so.13", "/opt/libcudart.so.13", 0x303),
+    ]
+
+
 def test_a_library_is_listed_once_by_its_soname(root):
     add(root, "libz.so.1.2.13", elf("libz.so.1"))
     add(root, "libz.so.1", "libz.so.1.2.13")
