@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from builder.models import AppSpec, Lock
     from builder.settings import Settings
 
+# The CUDA before it is taken only where no other will do.
+_LOWEST_MAJOR = 12
+
 
 def for_imports(
     error: LinkError,
@@ -159,13 +162,14 @@ def cuda_parts(needs: Sequence[Need], spec: AppSpec, lock: Lock) -> list[Additio
 def _choose(parts: Sequence[Part], machines: Sequence[Machine]) -> str | None:
     """The CUDA for parts of which no other package says it.
 
-    It is of the major version that has most of them, the older of two that have as many: it runs with older drivers.
+    It is of the major version that has most of them, the older of two that have as many, since it runs with older
+    drivers; but for CUDA 11, which other packages have left.
     """
     counts: dict[int, int] = {}
     for part in parts:
         for major in part.majors:
             counts[major] = counts.get(major, 0) + 1
-    for major in sorted(counts, key=lambda major: (-counts[major], major)):
+    for major in sorted(counts, key=lambda major: (-counts[major], major < _LOWEST_MAJOR, major)):
         if version := cuda.newest_of(major, machines):
             return version
     return None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.models import Addition, AppSpec, Architecture, Base, Built, Wheel
+    from builder.resolve import Resolution
     from builder.settings import Settings
 
 
@@ -240,8 +241,8 @@ def _lock_anew(
     from builder.source_fetch import SourceFetcher
     from builder.tags import Target
 
-    if present and spec.system_packages_auto:
-        additions = _merged(present.lock.additions, additions)
+    new = additions
+    additions = _merged(_kept_additions(wanted, present), new)
 
     def pin_base(
         tools: Sequence[str] | None = None,
@@ -297,21 +298,33 @@ def _lock_anew(
         mirrored="index" in settings.mirrors,
         display=display,
     )
-    resolution = resolve(
-        Question(
-            requirements=requirements,
-            target=target,
-            settings=settings,
-            folder=spec.root,
-            runtime=parse_runtime((*runtime, *_names_of("requirement", additions))),
-            machines=without_gpus(machines) if spec.cuda == "none" else machines,
-            devel=spec.cuda == "devel",
-            sources=Sources(fetcher, builder),
-        ),
-        Keep(kept.wheels if kept else (), upgrade_packages, upgrade, kept.built if kept else ()),
-        report,
-        note,
-    )
+
+    def solve(added: tuple[Addition, ...]) -> Resolution:
+        return resolve(
+            Question(
+                requirements=requirements,
+                target=target,
+                settings=settings,
+                folder=spec.root,
+                runtime=parse_runtime((*runtime, *_names_of("requirement", added))),
+                machines=without_gpus(machines) if spec.cuda == "none" else machines,
+                devel=spec.cuda == "devel",
+                sources=Sources(fetcher, builder),
+            ),
+            Keep(kept.wheels if kept else (), upgrade_packages, upgrade, kept.built if kept else ()),
+            report,
+            note,
+        )
+
+    try:
+        resolution = solve(additions)
+    except ResolveError:
+        # What was added for earlier requirements may not fit these; what is still needed will be found again.
+        fitting = tuple(one for one in additions if one.kind == "debian" or one in new)
+        if fitting == additions:
+            raise
+        additions = fitting
+        resolution = solve(additions)
     base = builder.base
     names = {wheel.name for wheel in resolution.wheels} | {built.name for built in resolution.built}
     if len(still := tuple(addition for addition in additions if addition.package in names)) < len(additions):
@@ -346,6 +359,23 @@ def _lock_anew(
         portable=settings.portable,
     )
     return _portable(lock) if settings.portable else lock
+
+
+def _kept_additions(wanted: Declared, present: LockFile | None) -> tuple[Addition, ...]:
+    """What was added to an earlier lock and may be so to the next: parts of CUDA are for certain machines."""
+    if present is None:
+        return ()
+    before = present.declared
+    same_cuda = (before.machine_types, before.cuda, before.architecture) == (
+        wanted.machine_types,
+        wanted.cuda,
+        wanted.architecture,
+    )
+    return tuple(
+        addition
+        for addition in present.lock.additions
+        if (wanted.system_packages_auto if addition.kind == "debian" else same_cuda)
+    )
 
 
 def _names_of(kind: str, additions: Sequence[Addition]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import nix
-from builder.errors import ResolveError
+from builder.errors import ResolveError, ToolError
 from builder.load import declare
 from builder.variant import lock_file, variant
 
@@ -181,12 +181,24 @@ def _build_or_add(
             error, app.spec, locked.lock, app.settings, cache=cache, frozen=request.frozen, note=display.note
         )
         return None, found
-    if request.frozen or result.links is None:
+    if result.links is None:
         return result, ()
-    report = result.links
-    return result, additions.for_parts(
-        report, app.spec, locked.lock, app.settings, cache=cache, note=display.note
-    )
+    if request.frozen:
+        needs = (*result.links.wanted, *result.links.optional)
+        parts = additions.cuda_parts(needs, app.spec, locked.lock)
+        if lacking := [part for part in parts if part not in locked.lock.additions]:
+            display.note(
+                f"{locked.path.name} lacks what a build without --frozen would add: {_named(lacking)}"
+            )
+        return result, ()
+    try:
+        return result, additions.for_parts(
+            result.links, app.spec, locked.lock, app.settings, cache=cache, note=display.note
+        )
+    except (ResolveError, ToolError) as error:
+        # The image is good without.
+        display.note(f"Debian was not asked for what parts of packages lack: {error}")
+        return result, ()
 
 
 def _named(additions: Sequence[Addition]) -> str:

@@ -65,6 +65,7 @@ def read_parts(layers: list[str]) -> Parts:
                 f"/opt/venv/{library['path']}": library["soname"]
                 for package in facts["contents"]
                 for library in package.get("libraries", ())
+                if "soname" in library
             }
         )
         files.update(own)

@@ -1,7 +1,8 @@
 """Reads what a library needs and offers out of its bytes as they pass by (System V ABI, "Dynamic Linking").
 
-The dynamic section says where the tables are, and most of them stand before it. So the beginning of a file is kept
-until then, where nearly all files have them; of the few others nothing is told.
+The dynamic section says where the tables are, and most of them stand before it. So what has passed is kept until then:
+the beginning of a file, where linkers put them, and the last of it, where tools that edit a library do (patchelf). Of
+the few others it is told that they are there.
 
 Symbols are told as sparingly as they can be. What a library lacks are names without a version: those with one are
 answered for by the version, which is looked up by itself. What it offers is its own table for the loader,
@@ -14,6 +15,7 @@ import base64
 import struct
 import sys
 from array import array
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ _ADDRESSES = (*_TABLES, 3, 7, 12, 13, 23, 25, 26, 32, 36)
 _EXECUTABLE, _SHARED = 2, 3
 _STB_GLOBAL = 1
 _VERSION_MASK, _FIRST_VERSION, _WEAK = 0x7FFF, 2, 2
-_KEPT = 128 << 20
+_KEPT, _KEPT_LAST = 128 << 20, 16 << 20
 _LARGEST_DYNAMIC = 1 << 20
 _LARGEST_TABLE = 256 << 20
 _MOST_PROGRAMS = 1000
@@ -138,14 +140,19 @@ class Reader:
     Attributes:
         library: what was read, or None: no shared library or program of a 64-bit little-endian machine, or not
             understood.
+        is_elf: whether it is such a file, understood or not.
     """
 
     def __init__(self) -> None:
         self.library: Library | None = None
+        self.is_elf = False
         self._done = False
         # The file from its beginning on, as the pieces came: none of it is copied.
         self._kept: list[bytes] = []
         self._kept_size = 0
+        # The last pieces, where the beginning is as long as may be.
+        self._last: deque[bytes] = deque()
+        self._last_size = 0
         self._position = 0
         self._segments: list[_Segment] | None = None
         self._dynamic: _Part | None = None
@@ -159,6 +166,11 @@ class Reader:
         if self._kept_size == self._position < _KEPT:
             self._kept.append(piece)
             self._kept_size += len(piece)
+        else:
+            self._last.append(piece)
+            self._last_size += len(piece)
+            while self._last_size - len(self._last[0]) >= _KEPT_LAST:
+                self._last_size -= len(self._last.popleft())
         for part in (*([self._dynamic] if self._dynamic else []), *self._tables.values()):
             part.gather(piece, self._position)
         self._position += len(piece)
@@ -170,6 +182,7 @@ class Reader:
     def _stop(self) -> None:
         self._done = True
         self._kept.clear()
+        self._last.clear()
         self._dynamic = None
         self._tables.clear()
 
@@ -205,6 +218,7 @@ class Reader:
             if self._kept_size < self._position:
                 self._stop()
             return
+        self.is_elf = True
         self._segments = []
         programs = self._passed(phoff, phoff + phentsize * phnum)
         for number in range(phnum):
@@ -271,15 +285,18 @@ class Reader:
         part = _Part(start, end)
         passed = min(self._position, end)
         if passed > start:
-            if passed > self._kept_size:
+            found = self._passed(start, passed)
+            if len(found) < passed - start:
                 return None
-            part.data += self._passed(start, passed)
+            part.data += found
         return part
 
     def _passed(self, start: int, end: int) -> bytes:
-        """A part of what is kept."""
-        found, position = [], 0
-        for piece in self._kept:
+        """A part of what has passed, as far as it is kept in one piece."""
+        found = []
+        is_first = end <= self._kept_size
+        position = 0 if is_first else self._position - self._last_size
+        for piece in self._kept if is_first else self._last:
             if position >= end:
                 break
             if position + len(piece) > start:

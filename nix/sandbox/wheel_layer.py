@@ -90,8 +90,11 @@ def build(spec: dict[str, Any]) -> None:
     package: dict[str, Any] = {"name": wheel.name, "version": wheel.version}
     if kernels.cubins or kernels.ptx:
         package["kernels"] = {"cubins": sorted(kernels.cubins), "ptx": sorted(kernels.ptx)}
-    read = {path: reader.library for path, reader in libraries.items()}
-    if found := [elf.to_json(library, path) for path, library in sorted(read.items()) if library is not None]:
+    if found := [
+        elf.to_json(reader.library or elf.Library(None, ()), path)
+        for path, reader in sorted(libraries.items())
+        if reader.is_elf
+    ]:
         package["libraries"] = found
     if requires:
         package["requires"] = requires

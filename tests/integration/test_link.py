@@ -6,6 +6,8 @@ import json
 
 import pytest
 import tomllib
+from elf_factory import elf
+from wheel_factory import make_wheel
 
 
 def lock_of(project, app="app"):
@@ -121,10 +123,10 @@ def test_a_package_built_for_another_torch_is_refused_in_words(project, requirem
 
 def test_parts_of_cuda_that_no_package_brings_are_added_for_a_gpu(project):
     # A back end that is made for CUDA's runtime, in a package that does not say that it needs it.
-    library = shared_library(needed=["libcudart.so.12", "libcudart.so.11.0"])
-    make_wheel(
-        project.folder / "wheels", "backend", {"backend/__init__.py": b"", "backend/libcuda.so": library}
-    )
+    files = {"backend/__init__.py": "", "backend/libnew.so": elf(("libcudart.so.12",))}
+    files["backend/libold.so"] = elf(("libcudart.so.11.0",))
+    (project.folder / "wheels").mkdir()
+    make_wheel(project.folder / "wheels", files, name="backend")
     project.app(["--find-links", "wheels", "backend"], machine_type="GPU-H100")
     done = project.run("build", "app.py", "--json")
     assert [(entry["name"], entry["package"]) for entry in lock_of(project)["additions"]] == [
