@@ -17,6 +17,7 @@ from builder.progress import Display
 from builder.requirements import parse_requirements, parse_runtime
 from builder.runtime_files import runtime_requirements
 from builder.settings import expand
+from builder.torch_builds import check_locked
 from builder.variant import platform_option
 from builder.version import version
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
+    from builder.machines import Machine
     from builder.models import Addition, AppSpec, Architecture, Base, Built, Wheel
     from builder.resolve import Resolution
     from builder.settings import Settings
@@ -121,10 +123,12 @@ def ensure_lock(
                 f"--upgrade-package: {path.name} has no package {', '.join(unknown)}",
                 hint="Names of packages are in the lock; a new one is added to the app's requirements.",
             )
+    machines = _machines(spec)
     lock: Lock | None = None
     if present is not None and fresh and not upgrade and not names:
         same_form = settings.portable == present.lock.portable
         if not additions and (frozen or same_form):
+            check_locked(present.lock, machines)
             return Locked(present.lock, path, changed=False)
         if not additions and settings.portable:
             # The pins stay; only their URLs go.
@@ -146,6 +150,7 @@ def ensure_lock(
         note=note or say,
         display=display or Display(enabled=False),
     )
+    check_locked(lock, machines)
     return Locked(
         lock, path, write_lock(path, LockFile(lock, wanted), target=_target(spec, chosen_architecture))
     )
@@ -176,6 +181,12 @@ def _with_debian(
         compiler=lock.cuda.compiler if lock.cuda else None,
     )
     return lock.model_copy(update={"base": base, "additions": additions})
+
+
+def _machines(spec: AppSpec) -> tuple[Machine, ...]:
+    """An app's machines as its packages are to see them."""
+    machines = find_machines(spec.machine_types, spec.root)
+    return without_gpus(machines) if spec.cuda == "none" else machines
 
 
 def _merged(*some: tuple[Addition, ...]) -> tuple[Addition, ...]:
@@ -279,7 +290,6 @@ def _lock_anew(
         return Finder(wheels, target, settings, spec.root, requirements, report, note)
 
     kept = present.lock if present else None
-    machines = find_machines(spec.machine_types, spec.root)
     builder = SourceBuilder(
         target,
         base,
@@ -307,7 +317,7 @@ def _lock_anew(
                 settings=settings,
                 folder=spec.root,
                 runtime=parse_runtime((*runtime, *_names_of("requirement", added))),
-                machines=without_gpus(machines) if spec.cuda == "none" else machines,
+                machines=_machines(spec),
                 devel=spec.cuda == "devel",
                 sources=Sources(fetcher, builder),
             ),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from builder.machines import Machine
+    from builder.models import Lock
     from builder.question import Question
     from builder.requirements import Step
     from builder.uvtool import Candidate
@@ -152,6 +153,33 @@ def _check(torch: Candidate, machines: Sequence[Machine], place: str, note: Call
                 f"{place}torch {torch.version} has no kernels for {gpu.name} (compute capability {gpu.capability})",
                 hint="Leave the build (+cu...) and its index out: the one that fits is then chosen. Releases that have "
                 f"one: {_spans(fitting)}.",
+            )
+
+
+def check_locked(lock: Lock, machines: Sequence[Machine]) -> None:
+    """See that a locked PyTorch runs on an app's machines, as far as its CUDA tells; its kernels tell when it is built.
+
+    Raises:
+        ResolveError: it has none for a machine.
+    """
+    torch = next((package for package in lock.packages if package.name == "torch"), None)
+    version = cuda.locked_cuda(lock)
+    if torch is None or version is None:
+        return
+    build = f"cu{version.replace('.', '')}"
+    for machine in machines:
+        if machine.capability and not cuda.runs_on(build, torch.version, machine):
+            fitting = cuda.fitting_releases(machines)
+            does = (
+                f"Releases that have builds for all: {_spans(fitting)}."
+                if fitting
+                else "No release has one for all."
+            )
+            raise ResolveError(
+                f"torch {torch.version} with CUDA {version} has no kernels for {machine.name} (compute capability "
+                f"{machine.capability})",
+                hint=f"{does} Where the app or this machine's pip configuration names files of torch, name others, or "
+                "none: the build that fits is then chosen.",
             )
 
 

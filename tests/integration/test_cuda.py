@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 import shutil
 import struct
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from small_index import serving
 
-from builder import store
+from builder import build, session, store
+from builder.errors import BuildError
+from builder.progress import Display
 
 STORE = Path(store.STORE)
 # Machines that the default index's build of the newest torch runs on, whatever else this machine can reach.
@@ -65,6 +69,53 @@ def test_no_library_of_the_driver_is_in_the_image(torch):
     assert project.run("run", "app.py", "--", "python", "-c", code).out.splitlines()[-1] == "[]"
 
 
+def seconds(action):
+    """How long it takes, at best: what else the machine does is not what is measured."""
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        action()
+        times.append(time.monotonic() - started)
+    return min(times)
+
+
+def test_machines_without_a_common_build_are_refused_at_once_by_what_is_known_of_builds(torch):
+    project, _ = torch
+    words = {"machine_type": ["GPU-H100", "V100"], "name": "both.py", "class_name": "Both"}
+    project.app(["torch==2.14.1"], **words)
+
+    def refused():
+        done = project.run("build", "both.py", check=False)
+        assert done.code == 4
+        assert "torch 2.14.1 with CUDA 13.0 has no kernels for GPU-V100 (compute capability 7.0)" in done.err
+        assert not (project.folder / "pylock.both.toml").exists()
+
+    assert seconds(refused) < 2
+
+
+def test_machines_without_kernels_are_refused_at_once_by_what_is_in_the_libraries(torch, monkeypatch):
+    project, _ = torch
+    monkeypatch.setenv("XDG_CACHE_HOME", project.env["XDG_CACHE_HOME"])
+    request = session.Request(str(project.folder / "app.py"), frozen=True)
+    with Display(enabled=False) as display:
+        app = session.load_app(request)
+        locked = session.lock_app(app, request, display=display)
+        with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
+            # The lock is one that the table has let pass; the image is asked for another GPU than that.
+            assert plan.expression.count('"9.0"') == 1
+            other = dataclasses.replace(plan, expression=plan.expression.replace('"9.0"', '"7.0"'))
+
+            def refused():
+                with pytest.raises(
+                    BuildError, match=r"torch 2\.14\.1 has no CUDA kernels for GPU-H100 \(compute cap"
+                ):
+                    build.build(
+                        other, app.settings, cache=session.cache_folder(), out_link=None, display=display
+                    )
+
+            assert seconds(refused) < 2
+
+
 def test_a_plan_says_what_it_takes_before_anything_is_fetched(project):
     project.app(["torch==2.8.0"], machine_type=["GPU-H100", "GPU-A100"])
     before = set(STORE.iterdir())
@@ -92,12 +143,12 @@ def pytorch(servers):
     """An index like PyTorch's, on a server with TLS: a folder for each build, which all packages' pages lie in."""
     release = f"2.14.{int(secrets.token_hex(3), 16)}"
     folder = servers.wheels.parent / "whl"
-    for build in ("cpu", "cu126"):
-        file = servers.publish("torch", f"{release}+{build}", requires=["torchdep"])
-        page = folder / build / "torch" / "index.html"
+    for backend in ("cpu", "cu126"):
+        file = servers.publish("torch", f"{release}+{backend}", requires=["torchdep"])
+        page = folder / backend / "torch" / "index.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(f'<a href="../../../files/{quote(file)}#sha256={servers.sha256(file)}">{file}</a>')
-    # The default index has a build of its own; builds of the other index are not on it.
+    # The default index has a backend of its own; builds of the other index are not on it.
     servers.publish("torch", release, requires=["torchdep"])
     servers.publish("torchdep")
     shutil.rmtree(servers.wheels.parent / "simple" / "torch")
