@@ -148,7 +148,7 @@ def pytorch(servers):
         page = folder / backend / "torch" / "index.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(f'<a href="../../../files/{quote(file)}#sha256={servers.sha256(file)}">{file}</a>')
-    # The default index has a backend of its own; builds of the other index are not on it.
+    # The default index has a build of its own; builds of the other index are not on it.
     servers.publish("torch", release, requires=["torchdep"])
     servers.publish("torchdep")
     shutil.rmtree(servers.wheels.parent / "simple" / "torch")

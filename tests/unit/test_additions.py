@@ -76,7 +76,7 @@ class Finder:
 
     def refused(self, *needs: Need, **more: object) -> str:
         """The hint of the failure, which is the one that there was."""
-        with pytest.raises(LinkError, match="^cv2 cannot be imported$") as caught:
+        with pytest.raises(LinkError, match=r"^cv2 cannot be imported$") as caught:
             self.for_imports(*needs, **more)  # type: ignore[arg-type]
         assert caught.value.needs == needs
         return caught.value.hint
@@ -98,8 +98,8 @@ class Finder:
             note=lambda _: None,
         )
 
-    def cuda(self, *needs: Need, lock: Lock | None = None) -> list[str]:
-        found = additions.cuda_parts(needs, self.spec(), lock or locked())
+    def cuda(self, *needs: Need, lock: Lock | None = None, **more: object) -> list[str]:
+        found = additions.cuda_parts(needs, self.spec(**more), lock or locked())
         assert {one.kind for one in found} <= {"requirement"}
         return [one.name for one in found]
 
@@ -245,6 +245,10 @@ def test_only_images_for_gpus_get_parts_of_cuda(here: Finder) -> None:
     ]
 
 
+def test_an_app_that_wants_no_cuda_gets_none_of_its_parts(here: Finder) -> None:
+    assert here.cuda(*of_cuda("libcudart.so.12"), lock=locked(TORCH_12), cuda="none") == []
+
+
 def test_libraries_for_another_cuda_than_the_image_s_are_left_alone(here: Finder) -> None:
     needs = (
         *of_cuda("libcudart.so.11.0", library="cupy/cuda11.so"),
@@ -291,6 +295,7 @@ def test_what_is_none_of_cuda_s_is_left_to_debian(here: Finder) -> None:
         (("libcudart.so.12", "libcudart.so.13"), H100, "12.6"),
         (("libcudart.so.12", "libcudart.so.13", "libcublas.so.13"), H100, "13.0"),
         (("libcusparse.so.12",), H100, "12.6"),
+        (("libcudart.so.11.0", "libcudart.so.12"), H100, "12.6"),
         # Blackwell has no kernels before 12.8, Volta none after 12.
         (("libcudart.so.12",), B200, "12.9"),
         (("libcudart.so.13",), B200, "13.0"),

@@ -85,6 +85,7 @@ def test_all_attributes_of_an_app_are_read(folder: Path) -> None:
             app_files_ignore = ["tmp"]
             app_files_context_dir = "data"
             system_packages = ["libgl1"]
+            system_packages_auto = False
             secrets = ["HF_TOKEN"]
             keep_alive = 300
             regions = ["us-east", "eu-west"]
@@ -114,6 +115,7 @@ def test_all_attributes_of_an_app_are_read(folder: Path) -> None:
         app_files_ignore=("tmp",),
         app_files_context_dir=folder / "data",
         system_packages=("libgl1",),
+        system_packages_auto=False,
         secrets=("HF_TOKEN",),
         endpoints=(Endpoint(method="one", path="/b"), Endpoint(method="two", path="/a")),
         labels={"keep_alive": "300", "regions": "us-east,eu-west"},

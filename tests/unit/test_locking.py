@@ -357,3 +357,28 @@ def test_the_first_lock_for_another_platform_begins_with_the_same_additions(
     spec = of(tmp_path, "alpha")
     lock(spec, additions=(GL,))
     assert lock(spec, architecture="aarch64").lock.additions == (GL,)
+
+
+def test_an_app_that_wants_no_debian_packages_keeps_its_parts_of_cuda(cudnn: Index, tmp_path: Path) -> None:
+    lock(of(tmp_path, "alpha", "beta"), additions=(GL, CUDNN))
+    spec = of(tmp_path, "alpha", "beta", system_packages_auto=False)
+    assert lock(spec).lock.additions == (CUDNN,)
+    other = CUDNN.model_copy(update={"library": "libcudnn_ops.so.9"})
+    assert lock(spec, additions=(other,)).lock.additions == (CUDNN, other)
+
+
+@pytest.mark.parametrize("change", [{"machine_types": ("GPU-H100",)}, {"cuda": "none"}])
+def test_parts_of_cuda_go_where_the_app_is_for_other_machines(
+    cudnn: Index, tmp_path: Path, change: dict[str, object]
+) -> None:
+    lock(of(tmp_path, "alpha", "beta"), additions=(GL, CUDNN))
+    changed = lock(of(tmp_path, "alpha", "beta", **change))
+    assert changed.lock.additions == (GL,)
+    assert pins(changed) == {"alpha": "2.0", "beta": "1.0"}
+
+
+def test_what_was_added_gives_way_to_what_the_app_asks_for(cudnn: Index, tmp_path: Path) -> None:
+    lock(of(tmp_path, "alpha", "beta"), additions=(GL, CUDNN))
+    changed = lock(of(tmp_path, "alpha", "beta", "nvidia-cudnn-cu12==10.0"))
+    assert changed.lock.additions == (GL,)
+    assert pins(changed)["nvidia-cudnn-cu12"] == "10.0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from pathlib import Path
 
 import build_room
 import link_check
@@ -397,7 +398,7 @@ def test_imports_find_the_packages_in_the_image_s_environment_which_stays_as_it_
     [room] = rooms
     opt = room.instead["opt"]
     assert (room.root, list(room.instead)) == (check.folder / "root", ["opt"])
-    assert os.readlink(opt / "venv/bin/python") == f"/usr/bin/python{MINOR}"
+    assert (opt / "venv/bin/python").readlink() == Path(f"/usr/bin/python{MINOR}")
     assert (opt / "venv/pyvenv.cfg").is_file()
     site = opt.parent / SITE
     assert (site / "cv2/cv2.abi3.so").read_bytes() == elf(("libGL.so.1",))

@@ -82,9 +82,16 @@ def test_a_pinned_requirement_says_what_a_package_was_built_for(requirement, rel
     )
 
 
+def test_a_package_built_for_another_build_of_the_same_release():
+    package = built_for("1.0", ["torch==2.13.0"])
+    assert why(package, "symbol", "_ZN3c10foo", beside=[TORCH], needs=["torch"]) == (
+        "flash-attn 1.0 was built for another build of torch 2.13.0; the lock has torch 2.13.0+cpu"
+    )
+
+
 def test_a_marker_is_not_taken_for_the_pin():
     text = why(
-        built_for("1.0", ["torch ; python_version == '3.11'"]),
+        built_for("1.0", ["torch ; '3.11' == python_version"]),
         "symbol",
         "_ZN3c10foo",
         beside=[TORCH],
