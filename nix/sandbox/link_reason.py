@@ -22,6 +22,7 @@ _CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(?:-cu\d+)?")
 _PINNED = re.compile(r"==\s*(?P<version>[\w.+!]+)")
 # Builds for PyTorch say in their version which: "2.7.0.post1+cu12torch2.5cxx11abiFALSE", "2.1.2+pt25cu124".
 _IN_VERSION = re.compile(r"torch(?P<dotted>\d+\.\d+)|pt(?P<major>\d)(?P<minor>\d+)", re.IGNORECASE)
+_EXTRA = re.compile(r"\bextra\s*==")
 _TORCH = "torch"
 
 
@@ -46,7 +47,7 @@ def reason(one: Unmet, packages: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 def _belongs_to(one: Unmet, packages: Mapping[str, Mapping[str, Any]]) -> str | None:
     """The package that should have what is missing."""
-    required = [links.normalized(text) for text in packages[one.package].get("requires", ())]
+    required = [links.normalized(text) for text in _requires(packages[one.package])]
     # flash-attn and its kin do not always say so.
     known = [name for name in dict.fromkeys((*required, *sorted(one.needs), _TORCH)) if name in packages]
     known = [name for name in known if name != one.package and not name.startswith("nvidia-")]
@@ -58,6 +59,11 @@ def _belongs_to(one: Unmet, packages: Mapping[str, Mapping[str, Any]]) -> str | 
         if any(stem.startswith(f"{other}_") for other in stems):
             return name
     return None
+
+
+def _requires(package: Mapping[str, Any]) -> list[str]:
+    """What a package requires in any case."""
+    return [text for text in package.get("requires", ()) if not _EXTRA.search(text.partition(";")[2])]
 
 
 def _stem(name: str) -> str:
@@ -80,7 +86,7 @@ def _built_for(package: Mapping[str, Any], other: str) -> str | None:
     """The release of another package that a package says it was built for."""
     if other == _TORCH and (found := _IN_VERSION.search(package["version"])):
         return found["dotted"] or f"{found['major']}.{found['minor']}"
-    for text in package.get("requires", ()):
+    for text in _requires(package):
         if links.normalized(text) == other and (pinned := _PINNED.search(text.partition(";")[0])):
             return pinned["version"].removesuffix(".*")
     return None

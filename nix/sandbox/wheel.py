@@ -34,7 +34,6 @@ _FILENAME = re.compile(
 _DRIVE = re.compile(r"[A-Za-z]:")
 _ENTRY_POINT = re.compile(r"(?P<module>[\w.-]+)\s*:\s*(?P<object>[\w.-]+)\s*(?:\[[^\]]*\])?")
 _SCRIPT_NAME = re.compile(r"[^/\\\0\n\r]+")
-_EXTRA = re.compile(r"\bextra\s*==")
 _PIP_SCRIPT = re.compile(r"pip[0-9.]*")
 _SCHEMES = ("purelib", "platlib", "headers", "scripts", "data")
 _OF_THE_INSTALLER = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json")
@@ -181,9 +180,8 @@ class Wheel:
             raise self.error(name, f"its {row.algorithm} is {hexdigest}, RECORD says {row.hexdigest}")
 
     def requires(self) -> list[str]:
-        """What its metadata says that it requires (Requires-Dist, PEP 508), what belongs to an extra left out."""
-        stated = (value for key, value in self._lines("METADATA") if key == "requires-dist")
-        return [value for value in stated if not _EXTRA.search(value.partition(";")[2])]
+        """What its metadata says that it requires, extras included (Requires-Dist, PEP 508)."""
+        return [value for key, value in self._lines("METADATA") if key == "requires-dist"]
 
     def drop(self, paths: set[str]) -> None:
         """Leave out the files at these paths, which something else will write."""
