@@ -6,19 +6,20 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import sysconfig
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from builder import store
 from builder.lock import read_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 BUILDER = Path(sysconfig.get_path("scripts")) / "builder"
 DECLARATION = """import builder
@@ -56,6 +57,32 @@ def timed(action: Callable[[], object]) -> float:
     started = time.monotonic()
     action()
     return time.monotonic() - started
+
+
+class Cost(NamedTuple):
+    """What something took.
+
+    Attributes:
+        seconds: by the clock.
+        work: seconds of one core, all processes together.
+    """
+
+    seconds: float
+    work: float
+
+    @staticmethod
+    def best(costs: Iterable[Cost]) -> Cost:
+        """The best of each, which is what a machine that does nothing else would take."""
+        seconds, work = zip(*costs, strict=True)
+        return Cost(min(seconds), min(work))
+
+
+def cost(action: Callable[[], object]) -> Cost:
+    """What an action costs that runs other programs; what this one does itself is not work."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = timed(action)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def machine() -> str:
