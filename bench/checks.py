@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,9 @@ CUDA = "nvidia-cudnn-cu13"
 EXTENSIONS = "scipy"
 # What the checks may add, in parts of what the step takes without them.
 GOAL = 0.1
+# As often as this, and as long as that (seconds): what is over in no time is measured more often.
 ROUNDS = 7
+LONG = 30
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def step(python: list[str], wheel: Path, filename: str, folder: Path, readers: s
 def compare(python: list[str], wheel: Path, filename: str, folder: Path) -> tuple[Cost, Cost]:
     """What the step of a wheel's layer takes with and without the checks."""
     costs: dict[str, list[Cost]] = {"with": [], "without": []}
-    for _ in range(ROUNDS):
+    started = time.monotonic()
+    while len(costs["without"]) < ROUNDS or time.monotonic() - started < LONG:
         for readers, found in costs.items():
             taken, told = step(python, wheel, filename, folder, readers)
             if told != (readers == "with"):
