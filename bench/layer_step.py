@@ -29,7 +29,7 @@ def compile_seconds(python: list[str], wheels: list[Path], folder: Path) -> floa
     """Seconds that `compileall -j2` takes for the sources of some wheels: the floor of any build with bytecode."""
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)
+            archive.extractall(folder, [name for name in archive.namelist() if name.endswith(".py")])
     started = time.monotonic()
     # Some files are not meant to compile, for which it ends with 1: they are part of the work.
     subprocess.run([*python, "-m", "compileall", "-q", "-j2", str(folder)], check=False, capture_output=True)
@@ -51,20 +51,29 @@ def make_wheel(path: Path, size: int) -> None:
         archive.writestr(f"{info}/RECORD", "\n".join(rows) + "\n")
 
 
-def peak_memory(python: list[str], wheel: Path, folder: Path) -> int:
-    """Bytes of memory that the step of a wheel's layer takes at most, all of its processes together."""
-    specification = folder / "spec.json"
+def specification(
+    folder: Path, wheel: Path, python: list[str], *, filename: str, bytecode: bool = True
+) -> Path:
+    """Write what the step of a wheel's layer is told, as Nix would; the layer goes into the folder as well."""
     spec = {
         "wheel": str(wheel),
-        "filename": wheel.name,
+        "filename": filename,
         "python_version": "3.11",
         "python": python,
+        "bytecode": bytecode,
         "cores": 2,
         "out": str(folder / "layer"),
     }
-    specification.write_text(json.dumps(spec))
+    path = folder / "spec.json"
+    path.write_text(json.dumps(spec))
+    return path
+
+
+def peak_memory(python: list[str], wheel: Path, folder: Path) -> int:
+    """Bytes of memory that the step of a wheel's layer takes at most, all of its processes together."""
     script = resources.nix_library() / "sandbox/main.py"
-    environment = {**os.environ, "specPath": str(specification)}
+    spec = specification(folder, wheel, python, filename=wheel.name)
+    environment = {**os.environ, "specPath": str(spec)}
     peak = 0
     with subprocess.Popen([*python, "-B", str(script), "wheel_layer"], env=environment) as step:
         ended = threading.Event()

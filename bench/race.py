@@ -11,30 +11,20 @@ from __future__ import annotations
 
 import ast
 import json
-import os
-import platform
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import layer_step
+from ours import Ours, machine, report, run, timed
 from uv import find_uv_bin
 
 from builder import store
-from builder.lock import read_lock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 HERE = Path(__file__).parent
-BUILDER = Path(sysconfig.get_path("scripts")) / "builder"
 SMALL = "humanize==4.14.0"
 # What this project promises, as ratios to the peer of the same run; seconds for a change of code.
 GOALS = {"cold": 0.4, "cold, no bytecode": 0.15, "one small requirement added": 0.06, "unchanged": 1.0}
@@ -43,77 +33,6 @@ CODE_SECONDS = 1.5
 FLOOR_RATIO = 1.3
 MEMORY_MIB = 300
 LARGE_WHEEL = 550_000_000
-DECLARATION = """import builder
-
-
-class Bench(builder.App):
-    machine_type = "L"
-    python_version = "3.11"
-    requirements = {requirements!r}
-
-    def setup(self):
-        print({code})
-"""
-
-
-def run(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a command and return what it printed; what it says besides is shown only if it fails."""
-    done = subprocess.run(
-        [str(word) for word in words],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, words))}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def timed(action: Callable[[], object]) -> float:
-    started = time.monotonic()
-    action()
-    return time.monotonic() - started
-
-
-class Ours:
-    """This project's side."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.app = folder / "app.py"
-        self.lock = folder / "pylock.bench.toml"
-        self.cache = folder / "cache"
-        self.store = folder / "nix/store"
-        # A store of its own: other images of this machine are neither used nor removed. And a cache of its own.
-        self.env = {
-            "NIX_STORE_DIR": str(self.store),
-            "NIX_STATE_DIR": str(folder / "nix/var"),
-            "NIX_LOG_DIR": str(folder / "nix/log"),
-            "XDG_CACHE_HOME": str(self.cache),
-            # Two stores that share build users end each other's builds: Nix clears a user's processes before use.
-            "NIX_CONFIG": "build-users-group =",
-        }
-        folder.mkdir()
-
-    def declare(self, requirements: list[str], *, code: int = 0, bytecode: bool = True) -> None:
-        self.app.write_text(DECLARATION.format(requirements=requirements, code=code))
-        (self.folder / "pyproject.toml").write_text(f"[tool.builder]\nbytecode = {str(bytecode).lower()}\n")
-        run(BUILDER, "lock", self.app, env=self.env)
-
-    def build(self) -> dict[str, object]:
-        words = ("build", str(self.app), "--frozen", "--no-link", "--json")
-        printed: dict[str, object] = json.loads(run(BUILDER, *words, cwd=self.folder, env=self.env))
-        return printed
-
-    def forget(self) -> None:
-        """Remove the layers of wheels and all that is made of them; wheels, base and tools stay."""
-        shutil.rmtree(self.cache / "builder/built", ignore_errors=True)
-        made = re.compile(r"[0-9a-z]{32}-(layer-(?!base-|packages-)|image-).*(?<!\.drv)")
-        paths = [str(path) for path in self.store.iterdir() if made.fullmatch(path.name)]
-        if paths:
-            run("nix-store", "--delete", "--ignore-liveness", *paths, env=self.env)
 
 
 class Peer:
@@ -126,6 +45,16 @@ class Peer:
         self.out = folder / "out"
         self.wheels.mkdir(parents=True)
         self.context.mkdir()
+        # A storage of its own, as ours has a store: other images of this machine are neither used nor removed.
+        storage = folder / "storage.conf"
+        storage.write_text(
+            "[storage]\n"
+            'driver = "overlay"\n'
+            f'graphroot = "{folder / "storage"}"\n'
+            f'rootless_storage_path = "{folder / "storage"}"\n'
+            f'runroot = "{folder / "storage-run"}"\n'
+        )
+        self.env = {"CONTAINERS_STORAGE_CONF": str(storage)}
         shutil.copy(find_uv_bin(), folder / "uv")
         (self.context / "Containerfile").write_text(
             "FROM localhost/race-base\n"
@@ -136,7 +65,8 @@ class Peer:
             "COPY app.py /app/app.py\n"
             "USER 1000:1000\n"
         )
-        run("skopeo", "copy", f"oci:{base}:latest", "containers-storage:localhost/race-base:latest")
+        base_image = "containers-storage:localhost/race-base:latest"
+        run("skopeo", "copy", f"oci:{base}:latest", base_image, env=self.env)
 
     def take(self, ours: Ours) -> None:
         """Install from the same lock, its URLs replaced by files, and copy the same code."""
@@ -155,21 +85,26 @@ class Peer:
     def build(self) -> None:
         shutil.rmtree(self.out, ignore_errors=True)
         self.bud()
-        run("buildah", "push", "--compression-format", "gzip", "localhost/race", f"oci:{self.out}:latest")
+        words = ["--compression-format", "gzip", "localhost/race", f"oci:{self.out}:latest"]
+        run("buildah", "push", *words, env=self.env)
 
     def bud(self) -> None:
         volume = ["--volume", f"{self.folder}:/race:ro"]
         words = ["--isolation", "chroot", "--layers", "--pull-never", *volume, "--tag", "race"]
-        run("buildah", "bud", *words, self.context)
+        run("buildah", "bud", *words, self.context, env=self.env)
 
     def forget(self) -> None:
         """Remove all that was built; the base stays."""
-        listed = json.loads(run("buildah", "images", "--all", "--json"))
+        listed = json.loads(run("buildah", "images", "--all", "--json", env=self.env))
         stale = [
             image["id"] for image in listed if "localhost/race-base:latest" not in (image["names"] or [])
         ]
         if stale:
-            run("buildah", "rmi", "--force", *stale)
+            run("buildah", "rmi", "--force", *stale, env=self.env)
+
+    def close(self) -> None:
+        """Remove the base as well: without root, some of what is in the storage is only buildah's to remove."""
+        run("buildah", "rmi", "--all", "--force", env=self.env)
 
 
 @dataclass(frozen=True)
@@ -265,27 +200,17 @@ def race(folder: Path, *, quick: bool) -> Result:
     peer.take(ours)
     rows.append(Row("one small requirement added", timed(ours.build), timed(peer.build)))
 
+    peer.close()
+
     ours.declare(wanted, bytecode=False)
     ours.forget()
     rows.append(Row("cold, no bytecode", timed(ours.build), cold))
 
     python = layer_step.image_python(ours.store)
-    locked = read_lock(ours.lock).lock.wheels
-    paths = [
-        store.flat_path(store.store_name(wheel.filename), wheel.sha256, str(ours.store)) for wheel in locked
-    ]
-    compiling = layer_step.compile_seconds(python, [Path(path) for path in paths], folder / "sources")
+    compiling = layer_step.compile_seconds(python, ours.wheels(), folder / "sources")
     large = folder / "large-1.0-py3-none-any.whl"
     layer_step.make_wheel(large, LARGE_WHEEL // 50 if quick else LARGE_WHEEL)
     return Result(rows, what, compiling, layer_step.peak_memory(python, large, folder) / layer_step.MIB)
-
-
-def machine() -> str:
-    """The machine in words."""
-    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    nix = run("nix", "--version").strip()
-    return f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB; {nix}"
 
 
 def table(result: Result) -> str:
@@ -308,13 +233,9 @@ def table(result: Result) -> str:
 def main(words: list[str]) -> int:
     """Race, and print; the exit code is 1 where a goal was missed."""
     quick = "--quick" in words
-    files = [word for word in words if not word.startswith("-")]
     with tempfile.TemporaryDirectory(prefix="race-") as scratch:
         result = race(Path(scratch), quick=quick)
-    text = f"{machine()}\n{result.what}\n\n{table(result)}"
-    print(text)
-    if files:
-        Path(files[0]).write_text(text + "\n")
+    report(f"{machine()}\n{result.what}\n\n{table(result)}", words)
     return 0 if quick or result.met else 1
 
 
