@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from builder import cuda
 from builder.debian.contents import find_packages
+from builder.errors import ResolveError, ToolError
 from builder.machines import find_machines
 from builder.models import Addition
 from builder.settings import expand
@@ -58,12 +59,12 @@ def for_imports(
             with what to do about it.
         ResolveError, ToolError: Debian's indexes cannot be had.
     """
-    if any(need.kind != "library" or need.reason for need in error.needs):
+    parts = cuda_parts(error.needs, spec, lock)
+    brought = {addition.library for addition in parts}
+    # The reason may be that there is no CUDA yet.
+    if any(need.kind != "library" or (need.reason and need.name not in brought) for need in error.needs):
         raise error
-    found = [
-        *cuda_parts(error.needs, spec, lock),
-        *_debian(error.needs, lock, settings, cache=cache, note=note),
-    ]
+    found = [*parts, *_debian(error.needs, lock, settings, cache=cache, note=note)]
     new = _new(found, lock)
     met = {addition.library for addition in new}
     if left := sorted({need.name for need in error.needs} - met):
@@ -94,14 +95,17 @@ def for_parts(
         cache: this program's cache folder.
         note: told what the user should know although nothing failed.
 
-    Raises:
-        ResolveError, ToolError: Debian's indexes cannot be had.
+    Returns:
+        what to add; of Debian nothing where it cannot be asked, with a note: the image is good without.
     """
     needs = (*report.wanted, *report.optional)
     found = cuda_parts(needs, spec, lock)
     if spec.system_packages_auto:
         wanted = [need for need in report.wanted if need.kind == "library"]
-        found += _debian(wanted, lock, settings, cache=cache, note=note)
+        try:
+            found += _debian(wanted, lock, settings, cache=cache, note=note)
+        except (ResolveError, ToolError) as error:
+            note(f"Debian was not asked for what parts of packages lack: {error}")
     return _new(found, lock)
 
 

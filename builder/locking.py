@@ -339,7 +339,9 @@ def _lock_anew(
     names = {wheel.name for wheel in resolution.wheels} | {built.name for built in resolution.built}
     if len(still := tuple(addition for addition in additions if addition.package in names)) < len(additions):
         additions = still
-        base = base.model_copy(update={"extra": pin_base(added=additions).extra})
+        # What was chosen for the sake of a package that is gone goes too.
+        resolution = solve(additions)
+        base = builder.base.model_copy(update={"extra": pin_base(added=additions).extra})
     for text in resolution.notes:
         note(text)
     toolkit = None

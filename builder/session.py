@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import nix
-from builder.errors import ResolveError, ToolError
+from builder.errors import ResolveError
 from builder.load import declare
 from builder.variant import lock_file, variant
 
@@ -191,14 +191,10 @@ def _build_or_add(
                 f"{locked.path.name} lacks what a build without --frozen would add: {_named(lacking)}"
             )
         return result, ()
-    try:
-        return result, additions.for_parts(
-            result.links, app.spec, locked.lock, app.settings, cache=cache, note=display.note
-        )
-    except (ResolveError, ToolError) as error:
-        # The image is good without.
-        display.note(f"Debian was not asked for what parts of packages lack: {error}")
-        return result, ()
+    found = additions.for_parts(
+        result.links, app.spec, locked.lock, app.settings, cache=cache, note=display.note
+    )
+    return result, found
 
 
 def _named(additions: Sequence[Addition]) -> str:

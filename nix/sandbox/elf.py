@@ -16,6 +16,7 @@ import struct
 import sys
 from array import array
 from collections import deque
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _HEADER = struct.Struct("<16xHHIQQQIHHH")
 _PROGRAM = struct.Struct("<IIQQQQQQ")
 _DYNAMIC = struct.Struct("<qQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
+# The same, but for what a symbol that is only needed says nothing by.
+_NEEDED = struct.Struct("<IBxH16x")
 _HASHES = struct.Struct("<IIII")
 _VERNEED, _VERNEED_AUX = struct.Struct("<HHIII"), struct.Struct("<IHHII")
 _VERDEF, _VERDEF_AUX = struct.Struct("<HHHHIII"), struct.Struct("<II")
@@ -176,7 +179,7 @@ class Reader:
         self._position += len(piece)
         try:
             self._step()
-        except (struct.error, ValueError):
+        except (struct.error, ValueError, IndexError):
             self._stop()
 
     def _stop(self) -> None:
@@ -309,7 +312,7 @@ def _library(entries: dict[int, list[int]], tables: dict[int, bytes]) -> Library
     """Put together what the tables say.
 
     Raises:
-        ValueError, struct.error: they are damaged.
+        ValueError, IndexError, struct.error: they are damaged.
     """
     strings = tables[_DT_STRTAB]
 
@@ -322,6 +325,9 @@ def _library(entries: dict[int, list[int]], tables: dict[int, bytes]) -> Library
         table = tables[_DT_SYMTAB]
         if _DT_GNU_HASH in tables:
             first, symbols = _hashes(tables[_DT_GNU_HASH])
+            if not symbols:
+                # Of a library that offers none GNU ld does not say here how many it needs; each has a version.
+                first = max(first, len(tables.get(_DT_VERSYM, b"")) // 2)
             undefined = tuple(_undefined(table[: first * _SYMBOL.size], strings, tables.get(_DT_VERSYM, b"")))
         elif _DT_HASH in tables:
             _, count = struct.unpack_from("<II", tables[_DT_HASH])
@@ -364,12 +370,9 @@ def _hashes(table: bytes) -> tuple[int, bytes]:
 def _undefined(table: bytes, strings: bytes, versions: bytes) -> Iterator[str]:
     """Names of symbols that are needed, have no version and are not weak."""
     of_symbol = struct.unpack_from(f"<{len(versions) // 2}H", versions)
-    for number, (name, info, _, section, _, _) in enumerate(_SYMBOL.iter_unpack(table)):
-        if section or not name or info >> 4 != _STB_GLOBAL:
-            continue
-        if number < len(of_symbol) and of_symbol[number] & _VERSION_MASK >= _FIRST_VERSION:
-            continue
-        yield _text(strings, name)
+    for (name, info, section), version in zip(_NEEDED.iter_unpack(table), chain(of_symbol, repeat(0))):  # noqa: B905
+        if not section and info >> 4 == _STB_GLOBAL and version & _VERSION_MASK < _FIRST_VERSION and name:
+            yield strings[name : strings.index(b"\0", name)].decode("utf-8")
 
 
 def _defined(table: bytes, strings: bytes) -> bytes:

@@ -49,6 +49,12 @@ if TYPE_CHECKING:
 # Parts of CUDA hold no Python code that could load their libraries.
 _CUDA_PARTS = "nvidia-"
 _EXTENSION = re.compile(r"(?P<name>\w+)\.(?:cpython-\d+-[\w-]+\.|abi3\.)?so")
+# How the loader, and who has asked it, names what it lacks.
+_SAID = {
+    "library": r"(?<![\w.]){}(?!\w|\.\d)",
+    "version": r"version `{}' not found",
+    "symbol": r"undefined symbol: {}(?!\w)",
+}
 _MODULE = re.compile(r"(?P<name>\w+)\.py")
 # Top-level folders that are no part of what a package is for.
 _ASIDE = frozenset(
@@ -273,7 +279,7 @@ def _was_loaded(one: Unmet, result: Mapping[str, Any]) -> bool:
 def _is_named(one: Unmet, result: Mapping[str, Any]) -> bool:
     """Whether an import's error names what is missing."""
     error = result["error"] or ""
-    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", error) for name in one.names)
+    return any(re.search(_SAID[one.kind].format(re.escape(name)), error) for name in one.names)
 
 
 def _described(one: Unmet) -> dict[str, Any]:

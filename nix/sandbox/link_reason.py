@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # CUDA's own libraries whose version is CUDA's.
 _CUDA = re.compile(r"lib(?:cudart|cublas|cublasLt|nvrtc|nvJitLink)\.so\.(?P<major>\d+)")
 _CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(?:-cu\d+)?")
-_PINNED = re.compile(r"==\s*(?P<version>[\w.+!]+)")
+_PINNED = re.compile(r"==\s*(?P<version>[\w.+!*]+)")
 # Builds for PyTorch say in their version which: "2.7.0.post1+cu12torch2.5cxx11abiFALSE", "2.1.2+pt25cu124".
 _IN_VERSION = re.compile(r"torch(?P<dotted>\d+\.\d+)|pt(?P<major>\d)(?P<minor>\d+)", re.IGNORECASE)
 _EXTRA = re.compile(r"\bextra\s*==")

@@ -8,6 +8,7 @@ import pytest
 from lock_samples import app, lock_file, wheel
 
 from builder import additions
+from builder.errors import ResolveError, ToolError
 from builder.links import LinkError, Need, Report
 from builder.models import Addition
 from builder.settings import Settings
@@ -57,6 +58,7 @@ class Finder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.settings = Settings()
+        self.said: list[str] = []
 
     def spec(self, **more: object) -> AppSpec:
         return app(self.root, **more)
@@ -95,7 +97,7 @@ class Finder:
             lock or locked(),
             self.settings,
             cache=self.root / "cache",
-            note=lambda _: None,
+            note=self.said.append,
         )
 
     def cuda(self, *needs: Need, lock: Lock | None = None, **more: object) -> list[str]:
@@ -153,12 +155,13 @@ def test_where_one_library_is_in_no_package_none_is_added(here: Finder) -> None:
         need("one_symbol", kind="symbol"),
         need("GLIBC_2.38", kind="version", provider="libc.so.6", reason="the image's libc.so.6 is older"),
         need("libtorch_cuda.so", reason="it was built for another build of torch"),
+        need("libcudart.so.13", reason="it was built for CUDA 13; the lock has CUDA 12.8.90"),
     ],
 )
 def test_what_no_package_mends_is_raised_without_asking_debian(
     here: Finder, debian: list[dict[str, object]], beyond: Need
 ) -> None:
-    assert here.refused(need("libGL.so.1"), beyond) == ""
+    assert here.refused(need("libGL.so.1"), beyond, lock=locked(TORCH_12)) == ""
     assert debian == []
 
 
@@ -218,6 +221,19 @@ def test_an_image_that_did_not_fail_gets_no_debian_package_that_the_app_does_not
     found = here.for_parts(wanted=needs, lock=locked(TORCH_12), system_packages_auto=False)
     assert [one.name for one in found] == ["cuda-toolkit[cudart]==12.8.*"]
     assert debian == []
+
+
+@pytest.mark.parametrize("error", [ResolveError("no mirror answers"), ToolError("there is no gpgv")])
+def test_an_image_that_did_not_fail_does_not_fail_where_debian_cannot_be_asked(
+    here: Finder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def find_packages(*_: object, **__: object) -> dict[str, str]:
+        raise error
+
+    monkeypatch.setattr(additions, "find_packages", find_packages)
+    needs = (need("libGL.so.1"), *of_cuda("libcudart.so.12"))
+    assert [one.kind for one in here.for_parts(wanted=needs, lock=locked(TORCH_12))] == ["requirement"]
+    assert here.said == [f"Debian was not asked for what parts of packages lack: {error}"]
 
 
 def test_an_image_that_did_not_fail_gets_nothing_twice(here: Finder) -> None:
@@ -314,3 +330,10 @@ def test_a_lock_without_cuda_gets_the_one_that_most_ask_for_and_the_machines_run
 
 def test_cuda_is_asked_for_by_libraries_of_the_toolkit_alone(here: Finder) -> None:
     assert here.cuda(*of_cuda("libcudnn.so.9")) == []
+
+
+def test_an_import_that_lacks_cuda_in_a_lock_without_any_gets_it_where_there_are_gpus(here: Finder) -> None:
+    lacking = need("libcudart.so.12", "cupy", reason="it was built for CUDA 12; the lock has no CUDA")
+    [added] = here.for_imports(lacking)
+    assert added.name == "cuda-toolkit[cudart]==12.6.*"
+    assert here.refused(lacking, lock=locked(machines=CPU)) == ""

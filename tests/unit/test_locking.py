@@ -382,3 +382,11 @@ def test_what_was_added_gives_way_to_what_the_app_asks_for(cudnn: Index, tmp_pat
     changed = lock(of(tmp_path, "alpha", "beta", "nvidia-cudnn-cu12==10.0"))
     assert changed.lock.additions == (GL,)
     assert pins(changed)["nvidia-cudnn-cu12"] == "10.0"
+
+
+def test_parts_of_cuda_go_from_the_lock_with_the_package_that_needs_them(
+    cudnn: Index, tmp_path: Path
+) -> None:
+    lock(of(tmp_path, "alpha", "beta"), additions=(GL, CUDNN))
+    without = lock(of(tmp_path, "alpha"))
+    assert (without.lock.additions, pins(without)) == ((GL,), {"alpha": "2.0"})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from builder import additions, build, nix, session
-from builder.errors import ResolveError, ToolError
+from builder.errors import ResolveError
 from builder.layout import Image
 from builder.links import LinkError, Need, Report
 from builder.models import Addition
@@ -230,17 +230,6 @@ def test_of_a_frozen_lock_that_has_all_that_could_be_added_nothing_is_told(world
     world.found = [(CUDART,)]
     assert world.run(frozen=True).image == world.image(1)
     assert world.display.said == []
-
-
-@pytest.mark.parametrize("error", [ResolveError("no mirror answers"), ToolError("there is no gpgv")])
-def test_the_image_stays_where_what_it_should_have_besides_cannot_be_looked_for(
-    world: World, error: Exception
-) -> None:
-    world.outcomes = [LACKS]
-    world.found = [error]
-    assert world.run().image == world.image(1)
-    [said] = world.display.said
-    assert said.endswith(str(error))
 
 
 def test_a_frozen_lock_that_fails_is_told_as_such(world: World) -> None:

@@ -231,9 +231,33 @@ def test_what_is_read_is_what_this_machine_s_loader_finds(tmp_path: Path, hashed
     place=st.integers(0, 2000),
     value=st.binary(min_size=1, max_size=8),
     order=st.sampled_from(ORDERS),
+    hashed=st.sampled_from(["gnu", "sysv"]),
 )
-def test_a_damaged_library_is_read_or_is_none(place: int, value: bytes, order: tuple[str, ...]) -> None:
-    data = bytearray(elf(**FULL, order=order, hashed="sysv"))
+def test_a_damaged_library_is_read_or_is_none(
+    place: int, value: bytes, order: tuple[str, ...], hashed: str
+) -> None:
+    data = bytearray(elf(**FULL, order=order, hashed=hashed))
     place %= len(data)
     data[place : place + len(value)] = value
     read(bytes(data), 70, 380)
+
+
+def test_a_table_of_symbols_that_names_none_of_them_is_damaged() -> None:
+    data = elf(symbols=OFFERED)
+    # The filter is all ones, and what follows it is where the first chain begins.
+    bucket = data.index(b"\xff" * 8) + 8
+    damaged = bytearray(data)
+    damaged[bucket : bucket + 4] = struct.pack("<I", 1 << 20)
+    assert read(bytes(damaged)) is None
+
+
+def test_what_a_library_needs_that_offers_nothing_is_told_whichever_linker_made_it() -> None:
+    wanted = ("plain", Symbol("versioned", version="V1"))
+    data = elf(("libx.so",), undefined=wanted, needs={"libx.so": ("V1",)})
+    # Of no symbols, GNU ld says that they begin with the first.
+    of_ld = data.replace(struct.pack("<IIII", 1, 3, 1, 6), struct.pack("<IIII", 1, 1, 1, 0), 1)
+    assert of_ld != data
+    for made in (data, of_ld):
+        found = read(made)
+        assert found is not None
+        assert found.undefined == ("plain",)

@@ -74,6 +74,7 @@ def test_where_nothing_says_which_it_is_another(version, requires):
     [
         ("Torch (==2.12.1) ; python_version == '3.11'", "2.12.1"),
         ("torch == 2.12", "2.12"),
+        ("torch == 2.12.*", "2.12"),
     ],
 )
 def test_a_pinned_requirement_says_what_a_package_was_built_for(requirement, release):
