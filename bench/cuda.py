@@ -1,10 +1,11 @@
 """Measures a cold build of the newest torch with CUDA against the least that such a build has to do.
 
-The floor is one pass of inflate and sha256 over the bytes of the same wheels, on as many cores as the build may use:
-each file in them is inflated and hashed once, and nothing is written. Both are the best of a few runs in turn.
+The floor is one pass of inflate and sha256 over the bytes of the same wheels: one process reads them one after another,
+inflates and hashes each file in them once, and writes nothing. What the same pass takes on all cores, which a build has
+too, is told beside it. All are the best of a few runs in turn.
 
-A cold build begins with the pinned files in the store and nothing that was made of them. The other rows say what
-its parts cost: with what every image starts from (base layer and tools) there as well, and without bytecode. The work
+A cold build begins, as in race.py, with wheels, base and tools in the store and no layer of a wheel. The other rows say
+what the first build on a machine takes, which makes base and tools too, and what bytecode costs. The work
 is also told in seconds of one core, all processes together, which a busy machine changes less than the time.
 
 Usage: cuda.py [--quick] [FILE]    --quick builds a small app; FILE gets the result as Markdown
@@ -39,15 +40,15 @@ class Result:
     Attributes:
         what: the image, in words.
         builds: builds, by what was there before.
-        floor: of one pass over the wheels' bytes on all cores.
-        one_core: of the same pass on one core.
+        floor: of one pass over the wheels' bytes.
+        parallel: of the same pass shared out among all cores.
         compiling: seconds of `compileall` on all cores.
     """
 
     what: str
     builds: dict[str, Cost]
     floor: Cost
-    one_core: Cost
+    parallel: Cost
     compiling: float
 
     def ratio(self, name: str) -> float:
@@ -74,21 +75,21 @@ def measure(folder: Path, *, quick: bool) -> Result:
     image = ours.build()
     wheels = ours.wheels()
     builds: dict[str, list[Cost]] = {}
-    passes = []
+    passes: dict[int, list[Cost]] = {1: [], cores: []}
     for _ in range(ROUNDS):
         for name, bytecode, base in (
-            (COLD, True, True),
-            ("cold, base and tools there", True, False),
-            ("cold, no bytecode", False, True),
+            (COLD, True, False),
+            ("cold, no bytecode", False, False),
+            ("first: base and tools too", True, True),
         ):
             ours.declare(wanted, bytecode=bytecode)
             ours.forget(base=base)
             builds.setdefault(name, []).append(cost(ours.build))
             # Each time anew: it is short, so a moment at which the machine is busy would count for much.
             python = layer_step.image_python(ours.store)
-            floor, size = one_pass(python, wheels, cores)
-            passes.append(floor)
-    one_core, _ = one_pass(python, wheels, 1)
+            for processes, costs in passes.items():
+                found, size = one_pass(python, wheels, processes)
+                costs.append(found)
     first = next(wheel for wheel in read_lock(ours.lock).lock.wheels if wheel.name == wanted[0])
     packed = sum(wheel.stat().st_size for wheel in wheels)
     what = (
@@ -98,7 +99,7 @@ def measure(folder: Path, *, quick: bool) -> Result:
     )
     compiling = layer_step.compile_seconds(python, wheels, folder / "sources")
     best = {name: Cost.best(costs) for name, costs in builds.items()}
-    return Result(what, best, Cost.best(passes), one_core, compiling)
+    return Result(what, best, Cost.best(passes[1]), Cost.best(passes[cores]), compiling)
 
 
 def table(result: Result) -> str:
@@ -113,8 +114,8 @@ def table(result: Result) -> str:
         lines.append(f"| {name} | {found.seconds:.2f} s | {result.ratio(name):.2f} | {goal} | {work} |")
     lines += [
         "",
-        f"The floor, one pass of inflate and sha256 on {os.cpu_count()} cores: {result.floor.seconds:.2f} s, work "
-        f"{result.floor.work:.1f} s. The same pass on one core: {result.one_core.seconds:.2f} s. "
+        f"The floor, one pass of inflate and sha256: {result.floor.seconds:.2f} s, work {result.floor.work:.1f} s. The "
+        f"same pass shared out among {os.cpu_count()} cores: {result.parallel.seconds:.2f} s. "
         f"`compileall -j2` on the same files: {result.compiling:.2f} s.",
     ]
     return "\n".join(lines)

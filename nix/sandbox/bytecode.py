@@ -3,17 +3,19 @@
 The files are divided into batches by a rule that knows nothing but the wheel: sorted by path, and a new batch
 whenever one is large enough. compile_worker.py compiles each in a process that did nothing before, so the
 result does not depend on the number of cores, on the order batches happen to run in, or on any hash seed.
+
+Most wheels are small, and starting Python is half of what their layers take. So modules that are slow to import
+(subprocess, tempfile, shutil) are not, and the few things that they would do are done by `os`.
 """
 
 from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import struct
-import subprocess
-import tempfile
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +24,7 @@ from gzip_members import Deflated, LayerError, RangeReader
 from zip_index import DEFLATED, STORED, ZipEntry, ZipIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
 # A batch is full at an eighth of the wheel's source, within these bounds, in bytes. A child costs about 10 ms,
@@ -93,7 +95,7 @@ class Compiler:
         cores: int,
     ) -> None:
         self._batches = _batches(sources)
-        self._folder = Path(tempfile.mkdtemp(prefix="bytecode-"))
+        self._folder = _new_folder()
         self._done: set[int] = set()
         job = self._folder / "job"
         with job.open("w", encoding="utf-8", newline="") as file:
@@ -111,15 +113,12 @@ class Compiler:
             str(Path(__file__).with_name("compile_worker.py")),
         ]
         try:
-            self._process = subprocess.Popen(
+            self._process = _Process(
                 [*command, python_version, str(wheel), str(job), str(self._folder), str(max(1, cores))],
-                env={**keep, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
+                {**keep, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
             )
         except OSError as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            _remove_folder(self._folder)
             raise CompileError(f"the image's Python cannot be started: {error}") from None
 
     def __enter__(self) -> Compiler:  # noqa: PYI034 - Self is in the standard library from 3.11 on
@@ -128,12 +127,8 @@ class Compiler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._process.end()
+        _remove_folder(self._folder)
 
     def results(self) -> Iterator[tuple[Source, Deflated]]:
         """Give out what compiled, in the order of the sources' paths, as soon as it is there.
@@ -157,14 +152,73 @@ class Compiler:
             path.unlink()
 
     def _wait_for(self, number: int) -> None:
-        assert self._process.stdout is not None
         while number not in self._done:
-            line = self._process.stdout.readline()
+            line = self._process.said.readline()
             if not line:
                 raise CompileError(
                     f"compiling ended with status {self._process.wait()}; its message is above"
                 )
             self._done.add(int(line))
+
+
+class _Process:
+    """A program in a session of its own, whose output is read.
+
+    Attributes:
+        said: what it writes.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        reading, writing = os.pipe()
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, writing, 1),
+        ]
+        self.said = os.fdopen(reading, "rb")
+        self._code: int | None = None
+        try:
+            self._pid = os.posix_spawn(
+                command[0], list(command), environment, file_actions=actions, setsid=True
+            )
+        except OSError:
+            self.said.close()
+            raise
+        finally:
+            os.close(writing)
+
+    def wait(self, options: int = 0) -> int | None:
+        """Its exit code, negative where a signal ended it; None where it runs on and the options say not to wait."""
+        if self._code is None:
+            pid, status = os.waitpid(self._pid, options)
+            if pid:
+                self._code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        return self._code
+
+    def end(self) -> None:
+        """End it, and what it has started, if it runs on."""
+        if self.wait(os.WNOHANG) is None:
+            os.killpg(self._pid, signal.SIGKILL)
+            self.wait()
+        self.said.close()
+
+
+def _new_folder() -> Path:
+    """Make a folder for temporary files that only this user may enter."""
+    parent = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - it is made under a name that is nobody's
+    for number in count():
+        folder = parent / f"bytecode-{os.getpid()}-{number}"
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            return folder
+    raise AssertionError
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder that has no folders in it."""
+    with suppress(OSError):
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
 
 
 def _batches(sources: Sequence[Source]) -> list[list[Source]]:

@@ -56,6 +56,10 @@ class Reader:
         """Take the next piece."""
         if self._is_elf is False:
             return
+        if self._skip >= len(piece):
+            # All of it is in a payload, and nothing was kept to come before it.
+            self._skip -= len(piece)
+            return
         if self._is_elf and self._skip < 0 and not self._left and len(piece) > _CONTAINER.size:
             # The most of what passes holds no header: it is searched where it is.
             seam = self._kept + bytes(piece[: len(_MAGIC)])

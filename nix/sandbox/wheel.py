@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import configparser
 import csv
 import hashlib
 import io
@@ -203,6 +202,8 @@ class Wheel:
         entry = self._by_name.get(f"{self.dist_info}/entry_points.txt")
         if entry is None:
             return {}
+        import configparser  # half the wheels have no use for it
+
         parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
         parser.optionxform = str  # type: ignore[assignment,method-assign]  # names are case-sensitive
         try:
