@@ -14,12 +14,15 @@ zeros for a source that does not compile. The number is printed when the file is
 
 from __future__ import annotations
 
+import _imp
 import gc
-import importlib.util
 import marshal
 import os
 import sys
 import zlib
+
+# Python has it ready; importlib.util, which names it too, takes as long to import as a small wheel to compile.
+from _frozen_importlib_external import MAGIC_NUMBER
 
 TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
@@ -143,7 +146,9 @@ def compiled(source: bytes, path: str) -> bytes | None:
         marshalled = marshal.dumps(code)
     except Exception:  # noqa: BLE001 - Python 2's syntax, a wrong encoding, deep nesting, ...
         return None
-    return importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + importlib.util.source_hash(source) + marshalled
+    # What importlib.util.source_hash does.
+    digest = _imp.source_hash(int.from_bytes(MAGIC_NUMBER, "little"), source)
+    return MAGIC_NUMBER + _UNCHECKED_HASH + digest + marshalled
 
 
 def _has_unsteady_set(code: CodeType) -> bool:
