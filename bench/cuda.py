@@ -30,7 +30,7 @@ MACHINE_TYPE = "GPU-H100"
 COLD = "cold"
 # A cold build, as a ratio to the floor.
 GOAL = 1.5
-ROUNDS = 3
+ROUNDS = 4
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,8 @@ class Ours:
         paths = [str(path) for path in self.store.iterdir() if made.fullmatch(path.name)]
         if paths:
             run("nix-store", "--delete", "--ignore-liveness", *paths, env=self.env)
+        # What earlier runs wrote is on the disk before the next is measured.
+        os.sync()
 
     def wheels(self) -> list[Path]:
         """The wheels of the lock, in the store."""

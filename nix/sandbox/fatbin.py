@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import struct
 
+# Parts of CUDA itself have kernels for what each of their functions is made for, and choose among them: they are not
+# held against machines, and so need not be searched.
+CUDA_PARTS = "nvidia-"
 _ELF = b"\x7fELF"
 _MAGIC = struct.pack("<I", 0xBA55ED50)
 _CONTAINER = struct.Struct("<IHHQ")

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fatbin import compiles_for, runs_on
+from fatbin import CUDA_PARTS, compiles_for, runs_on
 from gzip_members import LayerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-# Parts of CUDA itself have kernels for what each of their functions is made for, and choose among them.
-_CUDA_PARTS = "nvidia-"
 
 
 def check(packages: Iterable[Mapping[str, Any]], gpus: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -37,7 +34,7 @@ def check(packages: Iterable[Mapping[str, Any]], gpus: Sequence[Mapping[str, str
     found, compiled = [], []
     for package in packages:
         kernels = package.get("kernels")
-        if kernels is None or package["name"].startswith(_CUDA_PARTS):
+        if kernels is None or package["name"].startswith(CUDA_PARTS):
             continue
         title = f"{package['name']} {package['version']}"
         found.append(f"{title}: {_listed(kernels)}")

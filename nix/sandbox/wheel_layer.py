@@ -33,7 +33,7 @@ from typing import Any
 import bytecode
 import elf
 from estargz import FileEntry, LayerWriter, write_layer_json
-from fatbin import Kernels
+from fatbin import CUDA_PARTS, Kernels
 from gzip_members import Deflated, LayerError
 from wheel import Placed, Wheel
 from zip_index import DEFLATED, STORED, ZipError
@@ -175,7 +175,9 @@ def _add_files(
             readers: list[Any] = []
             if _LIBRARY in placed.path:
                 libraries[placed.path] = elf.Reader()
-                readers = [kernels.file(), libraries[placed.path]]
+                readers = [libraries[placed.path]]
+                if not wheel.name.startswith(CUDA_PARTS):
+                    readers.append(kernels.file())
             file = _add_file(layer, wheel, placed, [*also, *readers])
         except (LayerError, ZipError) as error:
             raise wheel.error(placed.entry.name, str(error)) from None
