@@ -13,7 +13,7 @@ back ends. So the packages in question, and no others, are imported: with what t
 the image's root, and Python imports their top-level modules there (`import_probe`). A need is one that fails the image
 if an import failed over it: its error names it, or a library that cannot be loaded without it was to be loaded and is
 not there. Where a package's own module loads none of its libraries (PyQt6), its public extension modules are what apps
-import, and are tried as well.
+import: they are tried as well, and what they lack is wanted, but fails nothing.
 
 `report.json` has three arrays, `failures`, `wanted` and `optional`, and `complaint`, what to say of the first, or null.
 In each array are objects with `package`, `version`, `library` (its path below site-packages), `kind` ("library",
