@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import code, nix, render, store
+from builder.binary_cache import build_flags, pull
 from builder.credentials import origin
 from builder.cuda.redist import INSTEAD
 from builder.errors import BuilderError, BuildError, NowhereError
@@ -22,6 +24,7 @@ from builder.nix_log import Log
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from builder.binary_cache import BinaryCache
     from builder.models import AppSpec, Lock, PinnedFile
     from builder.progress import Display
     from builder.settings import Settings
@@ -205,8 +208,16 @@ def _pinned_files(lock: Lock) -> Iterator[str]:
         yield from (deb.path.rsplit("/", 1)[-1] for deb in debs)
 
 
-def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None, display: Display) -> Result:
-    """Build the image.
+def build(
+    plan: Plan,
+    settings: Settings,
+    *,
+    cache: Path,
+    out_link: Path | None,
+    display: Display,
+    binary_cache: BinaryCache | None = None,
+) -> Result:
+    """Build the image, or have it from a binary cache.
 
     A file that its URL does not serve any more, or whose server cannot be reached, is looked for on the configured
     indexes, by name and hash.
@@ -217,6 +228,7 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         cache: this program's cache folder.
         out_link: where to put a link to the image, or None.
         display: shows what goes on.
+        binary_cache: what is asked first for the image, and for each step of it.
 
     Raises:
         BuildError: a step failed.
@@ -225,6 +237,27 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         PinnedFileError: a file could not be had, or is not the one that is pinned.
         ToolError: Nix is missing or cannot be used.
     """
+    flags: tuple[str, ...] = ()
+    if binary_cache is not None:
+        try:
+            if image := from_cache(plan, binary_cache, out_link, display):
+                return Result(image, 0)
+            flags = build_flags(binary_cache)
+        except PinnedFileError as error:
+            # Nobody answers there: it is not asked for each step again.
+            display.note(f"{binary_cache.shown} cannot be reached: {error.problem}")
+    return _build_here(plan, settings, flags, cache=cache, out_link=out_link, display=display)
+
+
+def _build_here(
+    plan: Plan,
+    settings: Settings,
+    flags: tuple[str, ...],
+    *,
+    cache: Path,
+    out_link: Path | None,
+    display: Display,
+) -> Result:
     files = {store.store_name(file.filename): file for file in plan.lock.files}
     gone: dict[str, PinnedFileError] = {}
     steps = 0
@@ -238,7 +271,7 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         display.stage(f"Building {plan.spec.name}")
         log = Log(display)
         try:
-            path = nix.build(entry, log=log, out_link=out_link)
+            path = nix.build(entry, log=log, out_link=out_link, flags=flags)
         except PinnedFileError as error:
             steps += len(log.built)
             file = files.get(error.name)
@@ -265,6 +298,41 @@ def build(plan: Plan, settings: Settings, *, cache: Path, out_link: Path | None,
         _note_labels(image, display)
         links = _links(entry, display) if _UNMET in image.labels else None
         return Result(image, steps + len(log.built), links)
+
+
+def from_cache(plan: Plan, cache: BinaryCache, out_link: Path | None, display: Display) -> Image | None:
+    """The image out of a binary cache.
+
+    Args:
+        plan: what decides the image.
+        cache: the cache.
+        out_link: where to put a link to the image, or None.
+        display: shows what goes on; told why the cache is of no use, where that is not that it lacks the image.
+
+    Returns:
+        None where the cache has not all of it, signed as it should be.
+
+    Raises:
+        PinnedFileError: the cache does not answer.
+    """
+    display.stage(f"Asking {cache.shown}")
+    with scratch_folder() as scratch:
+        text = scratch / "image.nix"
+        text.write_text(plan.expression)
+        expression = staged(text, "image.nix")
+        nix.add([plan.code, plan.library, plan.runtime, expression, *plan.projects.values()])
+    # Where files come from does not decide what is made of them.
+    path = nix.out_path(entry_expression(plan, mirrors={}, urls={}, expression=expression))
+    if not nix.is_valid(path):
+        try:
+            pull(cache, path, log=Log(display))
+        except BuildError as error:
+            if not re.search(r"is required, but|is not valid|does not exist", str(error)):
+                display.note(f"{cache.shown} is not of use, so what it may have is built here: {error}")
+            return None
+    if out_link is not None:
+        nix.keep(Path(path), out_link)
+    return read_image(plan.spec.name, Path(path))
 
 
 def _nowhere(error: NowhereError, gone: Sequence[PinnedFileError]) -> BuilderError:

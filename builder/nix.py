@@ -142,14 +142,14 @@ def _substituters() -> list[str]:
     return []
 
 
-def run(command: str, *words: str) -> str:
-    """Run one of Nix's commands and return what it prints.
+def run(command: str, *words: str, given: str | None = None) -> str:
+    """Run one of Nix's commands and return what it prints; `given` is its standard input.
 
     Raises:
         ToolError: it is missing, or this user may not use the store.
         BuildError: it failed.
     """
-    done = process.run([_executable(command), *settings(), *words])
+    done = process.run([_executable(command), *settings(), *words], given=given)
     if done.returncode:
         raise refusal(done.stderr) or BuildError(f"{command} failed: {done.stderr.strip()}")
     return done.stdout
@@ -271,20 +271,50 @@ def build(
         ToolError: Nix is missing, or this user may not use the store.
     """
     words = [
-        _executable("nix"),
-        "build",
-        *settings(),
         "--pure-eval",
         "--json",
-        "--log-format",
-        "internal-json",
-        "-v",
         *(["--out-link", str(out_link)] if out_link else ["--no-link"]),
         *flags,
         "--expr",
         expression,
     ]
-    with process.started(words, env={**os.environ, **(environment or {})}) as running:
+    printed = _logged("build", words, log=log, environment=environment)
+    return str(json.loads(printed)[0]["outputs"]["out"])
+
+
+def out_path(expression: str) -> str:
+    """The store path that building an expression gives; nothing is built.
+
+    Raises:
+        BuildError: the expression does not evaluate.
+    """
+    return run("nix", "eval", "--pure-eval", "--raw", "--expr", f"({expression}).outPath")
+
+
+def is_valid(path: str) -> bool:
+    """Whether the store has a path, whole."""
+    return process.run([_executable("nix-store"), "--check-validity", path]).returncode == 0
+
+
+def copy(words: Iterable[str], *, log: Log) -> None:
+    """Copy store paths, with all that they refer to, from or to another store.
+
+    Args:
+        words: for `nix copy`: the store, and the paths.
+        log: receives what Nix does.
+
+    Raises:
+        BuildError: a path is not there, or lacks a signature; or the store cannot be reached or written.
+    """
+    _logged("copy", words, log=log)
+
+
+def _logged(
+    command: str, words: Iterable[str], *, log: Log, environment: Mapping[str, str] | None = None
+) -> str:
+    """Run a command of `nix` that takes long, and return what it prints."""
+    head = [_executable("nix"), command, *settings(), "--log-format", "internal-json", "-v"]
+    with process.started([*head, *words], env={**os.environ, **(environment or {})}) as running:
         assert running.stdout is not None
         assert running.stderr is not None
         for line in running.stderr:
@@ -292,4 +322,4 @@ def build(
         printed = running.stdout.read()
     if running.returncode:
         raise log.failure()
-    return str(json.loads(printed)[0]["outputs"]["out"])
+    return printed

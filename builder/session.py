@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import nix
-from builder.errors import ResolveError
+from builder.errors import BuildError, ResolveError
 from builder.load import declare
 from builder.variant import lock_file, variant
 
@@ -38,6 +38,8 @@ class Request:
         python: the image's Python ("3.11"); None for what is declared.
         frozen: refuse to write the lock.
         verbose: say each step, and what builds print.
+        cache: URL of a binary cache; None for the one that is configured, if any.
+        cache_key: the file with the key that signs what is pushed to it; None for the one that is configured, if any.
     """
 
     target: str
@@ -46,6 +48,8 @@ class Request:
     python: str | None = None
     frozen: bool = False
     verbose: bool = False
+    cache: str | None = None
+    cache_key: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -169,12 +173,22 @@ def _build_or_add(
         BuilderError: the build failed, and nothing that could be added would mend it.
     """
     from builder import additions, build
+    from builder.binary_cache import find_cache
     from builder.links import LinkError
 
     cache = cache_folder()
     try:
         with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
-            result = build.build(plan, app.settings, cache=cache, out_link=out_link, display=display)
+            result = build.build(
+                plan,
+                app.settings,
+                cache=cache,
+                out_link=out_link,
+                display=display,
+                binary_cache=find_cache(
+                    app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key
+                ),
+            )
     except LinkError as error:
         display.stage("Looking for Debian packages that have what is missing")
         found = additions.for_imports(
@@ -195,6 +209,24 @@ def _build_or_add(
         result.links, app.spec, locked.lock, app.settings, cache=cache, note=display.note
     )
     return result, found
+
+
+def _fill_cache(app: Loaded, request: Request, image: Image, display: Display) -> None:
+    """Copy what was built into the binary cache, where there is one and a key to sign with."""
+    from builder import binary_cache
+    from builder.nix_log import Log
+
+    cache = binary_cache.find_cache(
+        app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key
+    )
+    if cache is None or cache.secret_key is None:
+        return
+    display.stage(f"Copying to {cache.shown}")
+    try:
+        binary_cache.push(cache, str(image.path), log=Log(display))
+    except BuildError as error:
+        # The image is built, and here.
+        display.note(f"{cache.shown} could not be filled: {error}")
 
 
 def _named(additions: Sequence[Addition]) -> str:
@@ -254,6 +286,8 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
                 break
             display.note(f"added to {lock.name}: {_named(additions)}")
         memory.keep(image, digest)
+        if steps:
+            _fill_cache(app, request, image, display)
     return Built(
         image=image,
         steps=steps,

@@ -23,6 +23,7 @@ else:
 if TYPE_CHECKING:
     from pathlib import Path
 
+_PUBLIC_KEY = re.compile(r"[\w.-]+:[A-Za-z0-9+/]{43}=")
 IndexStrategy = Literal["first-index", "unsafe-first-match", "unsafe-best-match"]
 MirrorKey = Literal["debian", "debian-security", "debian-keyring", "index", "crates", "pytorch", "cuda"]
 
@@ -41,6 +42,8 @@ class Settings(BaseModel):
         bytecode: compile .pyc files into the image.
         python: Python version of apps that declare none ("3.11").
         index_strategy: uv's; None leaves the choice to the machine's configuration.
+        cache: URL of a binary cache, or the path of a folder that is one; see `builder.binary_cache`.
+        cache_keys: public keys whose signatures are trusted there, each `name:base64`.
         tokens: bearer tokens by URL, each a `${NAME}` that is read from the environment when it is needed. A URL
             stands for all that is below it.
         apps: targets by name; builder.target reads them.
@@ -60,6 +63,8 @@ class Settings(BaseModel):
     bytecode: bool = True
     python: str | None = Field(default=None, pattern=r"^3\.\d{1,2}$")
     index_strategy: IndexStrategy | None = None
+    cache: str | None = None
+    cache_keys: tuple[str, ...] = ()
     tokens: dict[str, str] = Field(default_factory=dict, repr=False)
     apps: dict[str, Any] = Field(default_factory=dict, repr=False)
     machines: dict[str, Any] = Field(default_factory=dict, repr=False)
@@ -71,6 +76,17 @@ class Settings(BaseModel):
             # 3.10 without quotes is the number 3.1: there is no telling what was meant.
             msg = 'must be a string, as in "3.11"'
             raise ValueError(msg)
+        return value
+
+    @field_validator("cache_keys")
+    @classmethod
+    def _cache_keys_are_public(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for key in value:
+            if not _PUBLIC_KEY.fullmatch(key):
+                msg = (
+                    f"{key[:40]!r} is no public key of a binary cache, which is name:base64 and 32 bytes long"
+                )
+                raise ValueError(msg)
         return value
 
     @field_validator("tokens")

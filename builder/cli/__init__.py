@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 # Command -> the module that holds it, under the same name.
 _COMMANDS = {
     "build": "build",
+    "cache": "cache",
     "lock": "lock",
     "machines": "machines",
     "plan": "plan",
+    "push": "push",
     "render": "render",
     "run": "run",
 }
-_WITH_JSON = ("build", "lock", "machines", "plan")
+_WITH_JSON = ("build", "cache", "lock", "machines", "plan", "push")
 _SIGNALLED = 128  # what a shell adds to the number of the signal that ended a command
 _DEBUG = "BUILDER_DEBUG"
 _BUG_HINT = f"That is a bug. Run it again with {_DEBUG}=1 and report what it prints."

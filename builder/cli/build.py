@@ -68,6 +68,7 @@ def _plan(request: Request, *, as_json: bool) -> None:
 
 @click.command()
 @options.app_request
+@options.cache_location
 @click.option("--out-link", type=click.Path(path_type=Path), help="Link to the image. Default: result-<app>.")
 @click.option("--no-link", is_flag=True, help="Make no link; garbage collection may then take the image.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched and built, and stop.")

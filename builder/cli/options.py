@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -76,6 +78,30 @@ def app_request(function: Callable[..., R]) -> Callable[..., R]:
             help="What the image runs on. Default: what the machine type has.",
         ),
         click.argument("target"),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def cache_location(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options that name a binary cache. Stands right below `app_request`."""
+
+    @functools.wraps(function)
+    def command(request: Request, *, cache: str | None, cache_key: Path | None, **own: Any) -> R:  # noqa: ANN401
+        return function(replace(request, cache=cache, cache_key=cache_key), **own)
+
+    wrapped: Callable[..., R] = command
+    for option in (
+        click.option(
+            "--cache-key",
+            type=click.Path(path_type=Path),
+            help="The key that signs what is pushed. Default: BUILDER_CACHE_KEY, or that of `cache keygen`.",
+        ),
+        click.option(
+            "--cache",
+            metavar="URL",
+            help="A binary cache, asked before anything is built. Default: BUILDER_CACHE, or cache in [tool.builder].",
+        ),
     ):
         wrapped = option(wrapped)
     return wrapped

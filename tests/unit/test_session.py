@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from builder import build, nix, session
 from builder.layout import Image
 from builder.progress import Display
+from builder.settings import Settings
 
 
 def test_code_that_is_edited_during_a_build_is_not_taken_for_what_was_built(tmp_path, monkeypatch):
@@ -39,8 +40,13 @@ def test_code_that_is_edited_during_a_build_is_not_taken_for_what_was_built(tmp_
         return session.Locked(None, lock, "sha256:lock", changed=False)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("BUILDER_CACHE", raising=False)
     monkeypatch.setattr(session, "declare", lambda *_, **__: fields)
-    monkeypatch.setattr(session, "_loaded", lambda _: SimpleNamespace(spec=None, settings=None))
+    monkeypatch.setattr(
+        session,
+        "_loaded",
+        lambda _: SimpleNamespace(spec=SimpleNamespace(root=tmp_path), settings=Settings()),
+    )
     monkeypatch.setattr(session, "lock_app", locked)
     monkeypatch.setattr(nix, "require", lambda: None)
     monkeypatch.setattr(build, "plan", plan)

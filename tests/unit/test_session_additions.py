@@ -14,6 +14,7 @@ from builder.layout import Image
 from builder.links import LinkError, Need, Report
 from builder.models import Addition
 from builder.progress import Display
+from builder.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,8 +124,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         "architecture": "x86_64",
     }
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("BUILDER_CACHE", raising=False)
     monkeypatch.setattr(session, "declare", lambda *_, **__: fields)
-    monkeypatch.setattr(session, "_loaded", lambda _: SimpleNamespace(spec=None, settings=None))
+    monkeypatch.setattr(
+        session,
+        "_loaded",
+        lambda _: SimpleNamespace(spec=SimpleNamespace(root=tmp_path), settings=Settings()),
+    )
     monkeypatch.setattr(session, "lock_app", world.lock_app)
     monkeypatch.setattr(nix, "require", lambda: None)
     monkeypatch.setattr(build, "plan", world.plan)

@@ -1,0 +1,101 @@
+"""Pushes an image to registries (OCI distribution-spec), by skopeo.
+
+skopeo reads the usual files of podman and docker for credentials, asks a registry for each blob before it sends it, and
+has the registry mount what another repository of it has. The layout is copied as it is: the digest in the registry is
+the one that was built.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import process
+from builder.errors import BuildError, DeclarationError, ToolError
+from builder.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.layout import Image
+
+_SCHEME = "docker://"
+# distribution-spec, "Pulling manifests": a name, and a tag or none.
+_REFERENCE = re.compile(
+    r"(?P<host>[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?)/"
+    r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*(?::[\w][\w.-]{0,127})?"
+)
+
+
+def check_reference(text: str) -> str:
+    """A reference to an image in a registry, without `docker://`.
+
+    Args:
+        text: `host/repository` or `host/repository:tag`, `docker://` before it or not.
+
+    Raises:
+        DeclarationError: it is none, or names a digest, which follows from the image and is not to be chosen.
+    """
+    reference = text.removeprefix(_SCHEME)
+    if not _REFERENCE.fullmatch(reference):
+        raise DeclarationError(
+            f"{redact(text)!r} names no image in a registry",
+            hint="Write docker://host/repository:tag, all of the repository in lower case.",
+        )
+    return reference
+
+
+def push(image: Image, references: Sequence[str]) -> None:
+    """Copy an image to registries, one after another; what a registry has is not sent.
+
+    Args:
+        image: the image.
+        references: see `check_reference`.
+
+    Raises:
+        BuildError: a registry refuses, or cannot be reached, or has another digest than what was built.
+        ToolError: skopeo is missing.
+    """
+    program = shutil.which("skopeo")
+    if program is None:
+        raise ToolError(
+            "skopeo was not found", hint="Install it: `apt-get install skopeo`, or `dnf install skopeo`."
+        )
+    for reference in references:
+        with tempfile.TemporaryDirectory(prefix="builder-push-") as scratch:
+            digest = Path(scratch) / "digest"
+            words = [
+                program,
+                "copy",
+                "--preserve-digests",
+                "--digestfile",
+                str(digest),
+                *([] if sys.stderr.isatty() else ["--quiet"]),
+                f"oci:{image.path}:latest",
+                f"{_SCHEME}{reference}",
+            ]
+            # Its progress, in bytes, is for the terminal; what it says when it fails is the error's.
+            done = process.run(words)
+            if done.returncode:
+                raise _failure(reference, done.stderr)
+            found = digest.read_text("utf-8").strip()
+        if found != image.digest:
+            raise BuildError(f"{reference} has {found}, and not {image.digest}, which was built.")
+
+
+def _failure(reference: str, said: str) -> BuildError:
+    """The error that skopeo's last line comes to."""
+    last = redact(said.strip().rpartition("\n")[2])
+    found = re.search(r'msg="(?P<text>(?:[^"\\]|\\.)*)"', last)
+    text = found["text"].replace('\\"', '"') if found else last
+    host = reference.partition("/")[0]
+    hint = "What was sent is kept there: the next push goes on from it."
+    if "unauthorized" in text or "authentication required" in text or "denied" in text:
+        hint = f"Log in: `podman login {host}` or `docker login {host}`."
+    elif "x509" in text or "certificate" in text:
+        hint = f"Put the certificate of its authority into /etc/containers/certs.d/{host}/ca.crt."
+    return BuildError(f"{reference}: {text}", hint=hint)

@@ -1,0 +1,139 @@
+"""An image in a registry is the one that was built, and what the registry has is not sent again."""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import re
+import socket
+import subprocess
+import time
+
+import pytest
+from conftest import free_port
+from private_ca import PrivateCA
+
+USER, PASSWORD = "writer", "canary/registry pass"
+_CONFIGURATION = """
+version: 0.1
+log: {{level: info, formatter: json}}
+storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
+http:
+  addr: localhost:{port}
+  tls: {{certificate: {cert}, key: {key}}}
+auth: {{htpasswd: {{realm: images, path: {folder}/passwords}}}}
+"""
+
+
+class Registry:
+    """Debian's docker-registry, with TLS from a private authority and a password."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.authority = PrivateCA(folder / "ca")
+        cert, key = self.authority.issue(["localhost"])
+        self.host = f"localhost:{free_port()}"
+        crypt = ctypes.CDLL("libcrypt.so.1").crypt
+        crypt.restype = ctypes.c_char_p
+        hashed = crypt(PASSWORD.encode(), b"$2b$05$abcdefghijklmnopqrstuu").decode()
+        (folder / "passwords").write_text(f"{USER}:{hashed}\n")
+        port = self.host.partition(":")[2]
+        text = _CONFIGURATION.format(folder=folder, port=port, cert=cert, key=key)
+        (folder / "config.yml").write_text(text)
+        self.log = folder / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(port))) == 0:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def environment(self, folder, password=PASSWORD):
+        """A user's environment who trusts the authority and has logged in as docker does."""
+        config = folder / ".docker/config.json"
+        config.parent.mkdir(exist_ok=True)
+        token = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        config.write_text(json.dumps({"auths": {self.host: {"auth": token}}}))
+        return {"HOME": str(folder), "SSL_CERT_FILE": str(self.authority.cert)}
+
+    def manifest(self, reference, env):
+        words = ["skopeo", "inspect", "--raw", f"docker://{self.host}/{reference}"]
+        done = subprocess.run(words, capture_output=True, check=True, env={"PATH": "/usr/bin:/bin", **env})
+        return json.loads(done.stdout)
+
+    def blobs_sent(self, start):
+        """Digests of the blobs that were put, in what was logged from a place on."""
+        put = re.findall(
+            rb'"PUT [^"]*/blobs/uploads/[^"]*digest=(sha256)%3A([0-9a-f]{64})', self.log.read_bytes()[start:]
+        )
+        return {f"{algorithm.decode()}:{value.decode()}" for algorithm, value in put}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    server = Registry(tmp_path_factory.mktemp("registry"))
+    yield server
+    server.process.terminate()
+    server.process.wait()
+
+
+def blobs(manifest):
+    return {manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+
+
+def test_after_one_small_change_only_what_is_new_is_sent(project, registry, tmp_path):
+    env = registry.environment(tmp_path)
+    project.app(["humanize==4.14.0"])
+    references = [f"docker://{registry.host}/team/app:{tag}" for tag in ("1.0", "latest")]
+    done = project.run("push", "app.py", *references, "--json", env=env)
+    pushed = json.loads(done.out)
+    assert pushed["digest"] == project.build()["digest"]
+    first = registry.manifest("team/app:1.0", env)
+    assert registry.manifest(f"team/app@{pushed['digest']}", env) == first
+    assert registry.manifest("team/app:latest", env) == first
+    assert registry.blobs_sent(0) == blobs(first)
+    project.app(["humanize==4.14.0", "tomli==2.2.1"])
+    start = registry.log.stat().st_size
+    second = json.loads(project.run("push", "app.py", references[0], "--json", env=env).out)
+    new = registry.manifest("team/app:1.0", env)
+    assert second["digest"] != pushed["digest"]
+    # The layer that tomli came into, the code, which says so, and the configuration.
+    assert registry.blobs_sent(start) == blobs(new) - blobs(first)
+    assert len(registry.blobs_sent(start)) == 3
+    # Another repository of the registry has the layers mounted; the configuration, of a kilobyte or two, is sent.
+    start = registry.log.stat().st_size
+    project.run("push", "app.py", f"{registry.host}/team/sister:1.0", env=env)
+    assert registry.blobs_sent(start) <= {new["config"]["digest"]}
+    assert registry.manifest("team/sister:1.0", env) == new
+
+
+def test_who_may_not_push_is_told_to_log_in_and_no_password_is_shown(project, registry, tmp_path):
+    project.app([])
+    env = registry.environment(tmp_path, "canary-wrong")
+    done = project.run("push", "app.py", f"{registry.host}/team/app:1.0", env=env, check=False)
+    assert done.code == 6
+    assert f"podman login {registry.host}" in done.err
+    assert "canary" not in done.err + done.out
+
+
+def test_a_registry_whose_authority_is_not_known_is_not_talked_to(project, registry, tmp_path):
+    project.app([])
+    env = {**registry.environment(tmp_path), "SSL_CERT_FILE": ""}
+    done = project.run("push", "app.py", f"{registry.host}/team/app:1.0", env=env, check=False)
+    assert done.code == 6
+    assert f"/etc/containers/certs.d/{registry.host}/ca.crt" in done.err
+
+
+@pytest.mark.parametrize("reference", ["docker://", "app", "host/Team/app", "docker://host/app@sha256:00"])
+def test_what_is_no_reference_is_refused_before_anything_is_built(project, reference):
+    project.app([])
+    done = project.run("push", "app.py", reference, check=False)
+    assert done.code == 3
+    assert "names no image in a registry" in done.err
+    assert not (project.folder / "pylock.app.toml").exists()
