@@ -15,6 +15,7 @@ from builder.cli import options
 from builder.variant import platform_option
 
 if TYPE_CHECKING:
+    from builder.progress import Display
     from builder.session import Built, Request
 
 
@@ -49,6 +50,23 @@ def _show(built: Built, target: str, seconds: float) -> None:
     click.echo(f"          podman run --rm {publish}oci:{where}:latest")
 
 
+def _checked(references: tuple[str, ...]) -> list[str]:
+    """References to images in registries, seen to be such before anything is built."""
+    if not references:
+        return []
+    from builder.registry import check_reference
+
+    return [check_reference(reference) for reference in references]
+
+
+def _push(built: Built, references: list[str], display: Display) -> None:
+    for reference in references:
+        from builder import registry
+
+        display.stage(f"Pushing to {reference}")
+        registry.push(built.image, [reference])
+
+
 def _plan(request: Request, *, as_json: bool) -> None:
     """Say what a build would do."""
     from builder import build as stage
@@ -71,12 +89,20 @@ def _plan(request: Request, *, as_json: bool) -> None:
 @options.cache_location
 @click.option("--out-link", type=click.Path(path_type=Path), help="Link to the image. Default: result-<app>.")
 @click.option("--no-link", is_flag=True, help="Make no link; garbage collection may then take the image.")
+@click.option(
+    "--push",
+    "references",
+    multiple=True,
+    metavar="REFERENCE",
+    help="Copy the image to a registry: docker://host/repository:tag. May be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched and built, and stop.")
 @options.json_option
 def build(
     request: Request,
     out_link: Path | None,
     no_link: bool,
+    references: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -84,11 +110,13 @@ def build(
     from builder.progress import Display
 
     started = time.monotonic()
+    wanted = _checked(references)
     if dry_run:
         _plan(replace(request, frozen=True), as_json=as_json)
         return
     with Display(verbose=request.verbose) as display:
         built = session.build_app(request, out_link=out_link, link=not no_link, display=display)
+        _push(built, wanted, display)
     if as_json:
         click.echo(json.dumps(_summary(built)))
     else:

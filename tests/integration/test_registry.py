@@ -113,6 +113,22 @@ def test_after_one_small_change_only_what_is_new_is_sent(project, registry, tmp_
     assert registry.manifest("team/sister:1.0", env) == new
 
 
+def test_a_build_can_push_what_it_has_built(project, registry, tmp_path):
+    env = registry.environment(tmp_path)
+    project.app(["humanize==4.14.0"])
+    built = project.build("app.py", "--push", f"docker://{registry.host}/team/built:2", env=env)
+    assert registry.manifest(f"team/built@{built['digest']}", env) == registry.manifest("team/built:2", env)
+
+
+def test_an_image_is_loaded_into_the_engine_of_this_machine(project):
+    project.app(["humanize==4.14.0"])
+    loaded = json.loads(project.run("load", "app.py", "--json").out)
+    assert loaded["engine"] == "podman"
+    words = ["podman", "image", "inspect", "--format", "{{.Digest}}", loaded["image"]]
+    done = subprocess.run(words, capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == loaded["digest"]
+
+
 def test_who_may_not_push_is_told_to_log_in_and_no_password_is_shown(project, registry, tmp_path):
     project.app([])
     env = registry.environment(tmp_path, "canary-wrong")
