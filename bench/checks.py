@@ -2,8 +2,8 @@
 
 While a layer is made, readers look for CUDA kernels and for what libraries need. The step is run with them and with
 readers that do nothing, in turn, and the best of each is compared: by the clock, and by the work of all its threads,
-since in a build other layers want the cores that one alone leaves free. Bytecode is off: with it, the same checks would
-be a smaller part.
+since in a build other layers want the cores that one alone leaves free. The layers are those of any build, with
+bytecode.
 
 Usage: checks.py [--quick] [FILE]    --quick takes a small wheel; FILE gets the result as Markdown
 """
@@ -64,7 +64,7 @@ class Row:
 
 def step(python: list[str], wheel: Path, filename: str, folder: Path, readers: str) -> tuple[Cost, bool]:
     """What the step of a wheel's layer takes, and whether it told of libraries."""
-    spec = layer_step.specification(folder, wheel, python, filename=filename, bytecode=False)
+    spec = layer_step.specification(folder, wheel, python, filename=filename)
     sandbox = resources.nix_library() / "sandbox"
     found = json.loads(run(*python, "-B", "-S", HERE / "layer_once.py", sandbox, spec, readers))
     [package] = json.loads((folder / "layer/layer.json").read_text())["contents"]
@@ -89,7 +89,7 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
     torch = next(word for word in Bench.requirements if word.startswith("torch="))
     wanted = ["numpy"] if quick else [torch, CUDA, EXTENSIONS]
     ours = Ours(folder / "ours")
-    ours.declare(wanted, bytecode=False)
+    ours.declare(wanted)
     ours.build()
     python = layer_step.image_python(ours.store)
     rows = []
