@@ -201,6 +201,12 @@ def dry_run(plan: Plan, settings: Settings, *, cache: Path, display: Display) ->
     )
 
 
+def derivation(plan: Plan, settings: Settings, *, cache: Path, display: Display) -> str:
+    """The path of an image's derivation, in the store. Raises what `build` raises."""
+    entry, _ = _prepare(plan, settings, cache=cache, display=display)
+    return nix.derivation(entry)
+
+
 def _pinned_files(lock: Lock) -> Iterator[str]:
     yield from (file.filename for file in lock.files)
     yield from (archive.filename for archive in (lock.cuda.archives if lock.cuda else ()))

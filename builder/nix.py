@@ -291,6 +291,15 @@ def out_path(expression: str) -> str:
     return run("nix", "eval", "--pure-eval", "--raw", "--expr", f"({expression}).outPath")
 
 
+def derivation(expression: str) -> str:
+    """The path of an expression's derivation, which is in the store then.
+
+    Raises:
+        BuildError: the expression does not evaluate.
+    """
+    return run("nix", "eval", "--pure-eval", "--raw", "--expr", f"({expression}).drvPath")
+
+
 def is_valid(path: str) -> bool:
     """Whether the store has a path, whole."""
     return process.run([_executable("nix-store"), "--check-validity", path]).returncode == 0

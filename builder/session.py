@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +159,29 @@ def lock_app(
         display=display,
     )
     return Locked(lock, path, lock_digest(read_lock(path)), changed)
+
+
+def derivation_of(request: Request, *, display: Display) -> tuple[Image, str]:
+    """Build an app, and say what Nix built it from.
+
+    Args:
+        request: what was asked for.
+        display: shows what goes on.
+
+    Returns:
+        the image, and the path of its derivation.
+
+    Raises:
+        BuilderError: any of the stages failed; see `builder.errors`.
+    """
+    from builder import build
+
+    built = build_app(request, out_link=None, link=False, display=display)
+    app = load_app(request)
+    locked = lock_app(app, replace(request, frozen=True), display=display)
+    with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
+        derivation = build.derivation(plan, app.settings, cache=cache_folder(), display=display)
+    return built.image, derivation
 
 
 def _build_or_add(

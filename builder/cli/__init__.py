@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "build": "build",
     "cache": "cache",
+    "check": "check",
     "diff": "diff",
     "load": "load",
     "lock": "lock",
@@ -31,7 +32,7 @@ _COMMANDS = {
     "render": "render",
     "run": "run",
 }
-_WITH_JSON = ("build", "cache", "diff", "load", "lock", "machines", "plan", "push")
+_WITH_JSON = ("build", "cache", "check", "diff", "load", "lock", "machines", "plan", "push")
 _SIGNALLED = 128  # what a shell adds to the number of the signal that ended a command
 _DEBUG = "BUILDER_DEBUG"
 _BUG_HINT = f"That is a bug. Run it again with {_DEBUG}=1 and report what it prints."
