@@ -197,3 +197,10 @@ def test_a_line_that_is_not_structured_is_kept_as_an_error():
 
 def test_a_store_path_reads_without_its_hash():
     assert readable("/nix/store/abc-six-1.16-py3.whl.drv") == "six-1.16-py3.whl"
+
+
+def test_a_full_database_is_a_full_disk_whose_room_is_told():
+    log, _ = feed("error: executing SQLite query: database or disk is full (in '/nix/var/nix/db/db.sqlite')")
+    error = log.failure()
+    assert str(error) == "The disk is full."
+    assert "Free are" in error.hint
