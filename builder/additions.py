@@ -14,7 +14,7 @@ from builder.debian.contents import find_packages
 from builder.errors import ResolveError, ToolError
 from builder.machines import find_machines
 from builder.models import Addition
-from builder.settings import expand
+from builder.settings import expanded_mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,7 +116,7 @@ def _debian(
     packages = find_packages(
         dict.fromkeys(need.name for need in needs if cuda.part_of(need.name) is None),
         python=lock.python,
-        mirrors={key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()},
+        mirrors=expanded_mirrors(settings),
         cache=cache,
         target=lock.architecture,
         extra_suites=settings.suites,

@@ -155,6 +155,16 @@ def _projects(projects: Mapping[str, nix.Added]) -> list[str]:
     return ["projects = {", *paths, "};"]
 
 
+def _add(plan: Plan) -> nix.Added:
+    """Put into the store what a plan has gathered; return the rendered expression as a file there."""
+    with scratch_folder() as scratch:
+        text = scratch / "image.nix"
+        text.write_text(plan.expression)
+        expression = staged(text, "image.nix")
+        nix.add([plan.code, plan.library, plan.runtime, expression, *plan.projects.values()])
+    return expression
+
+
 def _prepare(
     plan: Plan, settings: Settings, *, cache: Path, display: Display, gone: Iterable[str] = ()
 ) -> tuple[str, Supply]:
@@ -165,14 +175,8 @@ def _prepare(
     from builder import sources
 
     display.stage("Looking for files")
-    with scratch_folder() as scratch:
-        text = scratch / "image.nix"
-        text.write_text(plan.expression)
-        expression = staged(text, "image.nix")
-        nix.add([plan.code, plan.library, plan.runtime, expression, *plan.projects.values()])
-        supply = sources.supply(
-            plan.lock, plan.spec, settings, cache=cache, display=display, gone=tuple(gone)
-        )
+    expression = _add(plan)
+    supply = sources.supply(plan.lock, plan.spec, settings, cache=cache, display=display, gone=tuple(gone))
     entry = entry_expression(plan, mirrors=supply.mirrors, urls=supply.urls, expression=expression)
     return entry, supply
 
@@ -322,11 +326,7 @@ def from_cache(plan: Plan, cache: BinaryCache, out_link: Path | None, display: D
         PinnedFileError: the cache does not answer.
     """
     display.stage(f"Asking {cache.shown}")
-    with scratch_folder() as scratch:
-        text = scratch / "image.nix"
-        text.write_text(plan.expression)
-        expression = staged(text, "image.nix")
-        nix.add([plan.code, plan.library, plan.runtime, expression, *plan.projects.values()])
+    expression = _add(plan)
     # Where files come from does not decide what is made of them.
     path = nix.out_path(entry_expression(plan, mirrors={}, urls={}, expression=expression))
     if not nix.is_valid(path):

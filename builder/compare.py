@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import process
-from builder.errors import BuildError, DeclarationError, ToolError
+from builder.errors import BuildError, DeclarationError
 from builder.lock import read_lock
+from builder.registry import skopeo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,14 +181,9 @@ def _of_layout(title: str, path: Path) -> Side:
 
 
 def _of_registry(reference: str) -> Side:
-    program = shutil.which("skopeo")
-    if program is None:
-        raise ToolError(
-            "skopeo was not found", hint="Install it: `apt-get install skopeo`, or `dnf install skopeo`."
-        )
     found = []
     for words in (["--raw"], ["--config", "--raw"]):
-        done = process.run([program, "inspect", *words, reference])
+        done = process.run([skopeo(), "inspect", *words, reference])
         if done.returncode:
             raise BuildError(f"{reference}: {done.stderr.strip().rpartition(chr(10))[2]}")
         found.append(json.loads(done.stdout))

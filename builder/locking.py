@@ -16,7 +16,7 @@ from builder.models import Lock, Toolkit
 from builder.progress import Display
 from builder.requirements import parse_requirements, parse_runtime
 from builder.runtime_files import runtime_requirements
-from builder.settings import expand
+from builder.settings import expanded_mirrors
 from builder.torch_builds import check_locked
 from builder.variant import platform_option
 from builder.version import version
@@ -213,7 +213,7 @@ def _pin_base(
 
     return resolve_base(
         python,
-        mirrors={key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()},
+        mirrors=expanded_mirrors(settings),
         cache=cache,
         system_packages=(
             *spec.system_packages,

@@ -19,7 +19,7 @@ from builder.errors import BuildError, DeclarationError, ToolError
 from builder.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from builder.layout import Image
 
@@ -49,23 +49,35 @@ def check_reference(text: str) -> str:
     return reference
 
 
-def push(image: Image, references: Sequence[str]) -> None:
-    """Copy an image to registries, one after another; what a registry has is not sent.
-
-    Args:
-        image: the image.
-        references: see `check_reference`.
+def skopeo() -> str:
+    """The path of skopeo.
 
     Raises:
-        BuildError: a registry refuses, or cannot be reached, or has another digest than what was built.
-        ToolError: skopeo is missing.
+        ToolError: it is missing.
     """
     program = shutil.which("skopeo")
     if program is None:
         raise ToolError(
             "skopeo was not found", hint="Install it: `apt-get install skopeo`, or `dnf install skopeo`."
         )
+    return program
+
+
+def push(image: Image, references: Sequence[str], report: Callable[[str], None]) -> None:
+    """Copy an image to registries, one after another; what a registry has is not sent.
+
+    Args:
+        image: the image.
+        references: see `check_reference`.
+        report: told which one it goes to.
+
+    Raises:
+        BuildError: a registry refuses, or cannot be reached, or has another digest than what was built.
+        ToolError: skopeo is missing.
+    """
+    program = skopeo()
     for reference in references:
+        report(f"Pushing to {reference}")
         with tempfile.TemporaryDirectory(prefix="builder-push-") as scratch:
             digest = Path(scratch) / "digest"
             words = [

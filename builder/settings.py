@@ -164,6 +164,15 @@ def cuda_mirror(settings: Settings) -> str | None:
     return expand(mirror, "tool.builder.mirrors.cuda") if mirror else None
 
 
+def expanded_mirrors(settings: Settings) -> dict[str, str]:
+    """The table `[tool.builder.mirrors]`, its variables replaced.
+
+    Raises:
+        DeclarationError: it names a variable that is not set.
+    """
+    return {key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()}
+
+
 def mirror_logins(settings: Settings) -> tuple[str, ...]:
     """The mirrors that are URLs of packages' indexes, for what they say of who we are there.
 

@@ -15,7 +15,6 @@ from builder.cli import options
 from builder.variant import platform_option
 
 if TYPE_CHECKING:
-    from builder.progress import Display
     from builder.session import Built, Request
 
 
@@ -57,14 +56,6 @@ def _checked(references: tuple[str, ...]) -> list[str]:
     from builder.registry import check_reference
 
     return [check_reference(reference) for reference in references]
-
-
-def _push(built: Built, references: list[str], display: Display) -> None:
-    for reference in references:
-        from builder import registry
-
-        display.stage(f"Pushing to {reference}")
-        registry.push(built.image, [reference])
 
 
 def _plan(request: Request, *, as_json: bool) -> None:
@@ -116,7 +107,10 @@ def build(
         return
     with Display(verbose=request.verbose) as display:
         built = session.build_app(request, out_link=out_link, link=not no_link, display=display)
-        _push(built, wanted, display)
+        if wanted:
+            from builder import registry
+
+            registry.push(built.image, wanted, display.stage)
     if as_json:
         click.echo(json.dumps(_summary(built)))
     else:

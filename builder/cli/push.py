@@ -30,9 +30,7 @@ def push(request: Request, references: tuple[str, ...], as_json: bool) -> None:
     wanted = [registry.check_reference(reference) for reference in references]
     with Display(verbose=request.verbose) as display:
         built = session.build_app(request, out_link=None, link=False, display=display)
-        for reference in wanted:
-            display.stage(f"Pushing to {reference}")
-            registry.push(built.image, [reference])
+        registry.push(built.image, wanted, display.stage)
     if as_json:
         click.echo(json.dumps({"name": built.image.name, "digest": built.image.digest, "pushed": wanted}))
         return
