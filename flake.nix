@@ -17,9 +17,13 @@
             value = make system;
           }) systems
         );
+      library = import ./nix;
     in
     {
-      # What a rendered expression calls, for the machine that builds; see nix/default.nix for its arguments.
-      lib = forEach (system: import ./nix { inherit system; });
+      # What a rendered expression calls, for the machine that builds: see nix/default.nix for its arguments. `outputs`
+      # makes the outputs of a flake that builds apps: see nix/outputs.nix.
+      lib = forEach (system: library { inherit system; }) // {
+        outputs = import ./nix/outputs.nix { inherit systems library; };
+      };
     };
 }

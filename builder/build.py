@@ -95,7 +95,7 @@ def plan(
         folders = {name: scratch / name for name in ("app", "runtime", "nix", "projects")}
         for folder in folders.values():
             folder.mkdir()
-        masker = _masker(spec, settings)
+        masker = masker_of(spec, settings)
         left_out = code.stage(code.Shipped.of(spec.model_dump()), folders["app"], masker)
         copy_files(image_modules(), folders["runtime"])
         expression = render.render(spec, lock, lock_digest, bytecode=settings.bytecode)
@@ -110,7 +110,12 @@ def plan(
         yield Plan(spec=spec, lock=lock, expression=expression, projects=projects, **parts)
 
 
-def _masker(spec: AppSpec, settings: Settings) -> Masker:
+def masker_of(spec: AppSpec, settings: Settings) -> Masker:
+    """What masks the secrets that an app and this machine's configuration name, in copies of files.
+
+    Raises:
+        DeclarationError: a requirement cannot be read.
+    """
     from builder.known_secrets import known_secrets
     from builder.machine_config import machine_config
     from builder.requirements import parse_requirements

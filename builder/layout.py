@@ -57,3 +57,9 @@ def read_image(name: str, layout: Path) -> Image:
         layers=len(manifest["layers"]),
         labels=manifest.get("annotations", {}),
     )
+
+
+def read_config(image: Image) -> dict[str, Any]:
+    """The execution parameters in an image's configuration (OCI image-spec, "Image Configuration", `config`)."""
+    config: dict[str, Any] = _blob(image.path, image.config_digest).get("config", {})
+    return config

@@ -41,7 +41,7 @@ def stage_project(folder: Path, target: Path, masker: Masker) -> tuple[str, ...]
             masked.
         OSError: something cannot be read.
     """
-    tree = _tree(folder)
+    tree = project_files(folder)
     target.mkdir(parents=True, exist_ok=True)
     masked = tree.copy_to(target, masker)
     warnings = [credential_warning(tree.credentials)] if tree.credentials else []
@@ -51,10 +51,11 @@ def stage_project(folder: Path, target: Path, masker: Masker) -> tuple[str, ...]
 
 def project_digest(folder: Path) -> str:
     """A sha256 in hex over all that `stage_project` would copy; it raises the same."""
-    return _tree(folder).digest()
+    return project_files(folder).digest()
 
 
-def _tree(folder: Path) -> Tree:
+def project_files(folder: Path) -> Tree:
+    """What `stage_project` would copy; it raises the same."""
     root = folder.resolve()
     where = f"the local project {folder}"
     found = walk(root, "", _RULES.around(root, root), where=where)

@@ -18,6 +18,9 @@ from builder.models import Built, Source
 from builder.tags import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from builder.expression_file import FileList
     from builder.models import AppSpec, Lock, Wheel
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -151,7 +154,15 @@ def direct_url(package: Wheel | Built) -> dict[str, Any] | None:
     return content
 
 
-def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True) -> str:
+def render(
+    spec: AppSpec,
+    lock: Lock,
+    lock_digest: str,
+    *,
+    bytecode: bool = True,
+    files: FileList | None = None,
+    project_files: Mapping[str, FileList] | None = None,
+) -> str:
     """Render the expression of an app's image.
 
     Args:
@@ -159,10 +170,12 @@ def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True
         lock: its lock.
         lock_digest: the lock's digest, as `sha256:<hex>`.
         bytecode: whether the image holds .pyc files.
+        files: the app's own; None where whoever calls the expression has a folder of them.
+        project_files: those of local projects, by package, where `files` is given.
 
     Returns:
         Nix text: a function of the library (`builder`), the folder of the app's code (`code`) and those of local
-        projects (`projects`, by package).
+        projects (`projects`, by package); the last two have defaults where `files` is given.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resources.templates()),
@@ -182,4 +195,6 @@ def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True
         hides_functions=lock.cuda is not None and cuda.hides_functions(lock.cuda.version, _glibc(lock)),
         config=image_config(spec, lock, lock_digest),
         bytecode=bytecode,
+        files=files,
+        project_files=project_files or {},
     )

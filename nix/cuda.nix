@@ -119,7 +119,7 @@ rec {
   #
   # Type: layers ::
   #   { toolchain :: AttrSet, rootfs :: Derivation, architecture :: String, parts :: [Derivation], toolkit :: AttrSet }
-  #   -> [Derivation]
+  #   -> [{ name :: String, layer :: Derivation }]
   #
   #   rootfs   the image's, with the app's Debian packages
   #   parts    the layers of the image's CUDA packages
@@ -147,6 +147,7 @@ rec {
           prefix = home;
         };
       };
+      named = name: layer: { inherit name layer; };
       hasFiles = toolkit != null && toolkit.archives != [ ];
       cudaLayer = toolchain.run {
         name = "layer-cuda";
@@ -161,5 +162,5 @@ rec {
         };
       };
     in
-    (if hasFiles then [ toolkitLayer ] else [ ]) ++ [ cudaLayer ];
+    (if hasFiles then [ (named "cuda-toolkit" toolkitLayer) ] else [ ]) ++ [ (named "cuda" cudaLayer) ];
 }

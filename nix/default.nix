@@ -6,7 +6,8 @@
 #   system   the machine that builds ("x86_64-linux" or "aarch64-linux"); the image's own is in its expression
 #   mirrors  where Debian's archives are: { debian = "https://..."; debian-security = "https://..."; }
 #   urls     sha256 -> URL, for files whose URL the expression does not hold or that come from elsewhere today
-#   runtime  the folder with the part of the Python package that goes into images
+#   runtime  the folder with the part of the Python package that goes into images; by default out of the checkout that
+#            this library is in
 #   data     the folder with what is known of machines and of CUDA
 #
 # Example:
@@ -18,11 +19,24 @@
   system,
   mirrors ? { },
   urls ? { },
-  runtime ? ../builder,
+  runtime ? null,
   data ? if builtins.pathExists ./data then ./data else ../builder,
 }:
 let
   names = import ./names.nix;
+  filesOf = import ./files.nix;
+  # builder/runtime_files.py lists the same.
+  runtimeFiles =
+    map (name: "builder/${name}") [
+      "__init__.py"
+      "app.py"
+      "py.typed"
+    ]
+    ++ map (name: "builder/runtime/${name}") (
+      builtins.filter (name: builtins.match ".*[.]py" name != null) (
+        builtins.attrNames (builtins.readDir ../builder/runtime)
+      )
+    );
   fetch = import ./fetch.nix {
     inherit
       system
@@ -31,6 +45,11 @@ let
       urls
       ;
     redistributables = tables.toolkits.redist;
+  };
+  runtimeFolder = filesOf.files {
+    name = "builder-runtime";
+    root = ./..;
+    names = runtimeFiles;
   };
   read = file: builtins.fromTOML (builtins.readFile (data + "/${file}.toml"));
   tables = {
@@ -57,12 +76,19 @@ let
       toolchain
       layers
       source
-      runtime
+      program
       ;
+    runtime = if runtime == null then runtimeFolder else runtime;
     cudaLayers = cuda.layers;
+  };
+  program = import ./program.nix {
+    inherit names;
+    inherit (filesOf) files;
+    package = ./..;
   };
 in
 {
+  inherit system;
   inherit (fetch)
     wheel
     deb
@@ -73,6 +99,7 @@ in
     redist
     ;
   inherit (source) build sourceStep;
+  inherit (filesOf) files;
   inherit (image) image;
   inherit (cuda) toolkit toolkits;
   inherit

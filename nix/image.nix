@@ -7,9 +7,29 @@
   layers,
   source,
   cudaLayers,
+  program,
   runtime,
 }:
-{
+let
+  # The name of the package in a deb that `deb` gives.
+  #
+  # Type: debName :: Derivation -> String
+  debName = deb: builtins.head (builtins.split "_" deb.name);
+
+  # Replaces what of a list or set has a name that is replaced. `known` are the names that there are.
+  #
+  # Type: checked :: String -> AttrSet -> [String] -> AttrSet
+  checked =
+    kind: replaced: known:
+    let
+      unknown = builtins.filter (name: !(builtins.elem name known)) (builtins.attrNames replaced);
+    in
+    if unknown == [ ] then
+      replaced
+    else
+      throw "replace.${kind} names ${builtins.concatStringsSep ", " unknown}, which the image does not have; it has ${builtins.concatStringsSep ", " known}";
+in
+rec {
   # Type: image :: AttrSet -> Derivation
   #
   #   name          the app's name
@@ -19,17 +39,28 @@
   #                 may be missing where nothing is compiled
   #   wheels        name -> what `wheel` or `build` gives
   #   groups        names of wheels, a list for each layer, largest first; a group of one is that wheel's own layer
-  #   code          the folder that becomes /app
+  #   code          the folder that becomes /app, or what `files` gives
   #   config        the image's configuration: { env :: [String], labels :: AttrSet, entrypoint, cmd, ports :: [String] },
   #                 and the GPUs it is for, `gpus`: machine types with `name` and `capability`
   #   cuda          { parts, toolkit }: names of the wheels that are parts of CUDA, and the toolkit, { version,
   #                 archives, hidesFunctions } with what `redist` gives, or null; null where the image has neither
   #   bytecode      whether .pyc files are in the image
+  #   extraPaths    store paths that come along with all they refer to, such as packages of nixpkgs; what is in their
+  #                 `bin` is found on PATH
+  #   replace       { packages, debs, layers }: by name, what stands in for a wheel, a Debian package or a layer
   #
-  # The result also has the parts by name, to look at, build or override: `layers`, `rootfs`, `baseLayer`,
-  # `wheelLayers`, and `links`, the report of what their libraries lack.
+  # The result also has the parts by name, to look at, build or override: `layers`, a folder with a link to each layer
+  # and the layers by name; `rootfs`; `toolchain`; and `links`, the report of what the packages' libraries lack.
+  # `program` is a script that runs the image with podman or docker. `override` makes the image again with other arguments: a set of them, or a function of those that it was made with.
+  #
+  # Example:
+  #   upscale.override { extraPaths = [ pkgs.ffmpeg ]; }
+  #   => «derivation /nix/store/...-image-upscale.drv»
+  #
+  #   upscale.override { replace.layers.numpy = myLayer; }
+  #   => the same, with a layer of one's own
   image =
-    {
+    arguments@{
       name,
       python,
       architecture,
@@ -40,9 +71,24 @@
       config,
       cuda ? null,
       bytecode ? true,
+      extraPaths ? [ ],
+      replace ? { },
     }:
     let
-      target = { inherit python architecture debian; };
+      allDebs = builtins.concatLists (builtins.attrValues debian.debs) ++ debian.extra;
+      replacedDebs = checked "debs" (replace.debs or { }) (names.unique (map debName allDebs));
+      replacedWheels = checked "packages" (replace.packages or { }) (builtins.attrNames wheels);
+      replacedLayers = checked "layers" (replace.layers or { }) (
+        names.unique (map (wheel: "wheel-${wheel}") (builtins.attrNames wheels) ++ map (part: part.name) parts)
+      );
+      changed = map (deb: replacedDebs.${debName deb} or deb);
+      target = {
+        inherit python architecture;
+        debian = debian // {
+          debs = builtins.mapAttrs (_: changed) debian.debs;
+          extra = changed debian.extra;
+        };
+      };
       # The app's own packages are a layer upon the base, which all apps of a Python version share. What the build runs
       # on has no package that an app adds.
       roots = source.roots target;
@@ -62,24 +108,31 @@
         below = roots.plain;
       };
       wheelLayers = builtins.mapAttrs (
-        _: package:
-        layers.wheelLayer {
+        wheelName: package:
+        replacedLayers."wheel-${wheelName}" or (layers.wheelLayer {
           toolchain = tools;
           pythonVersion = python;
           wheel = source.installable (target // { inherit package; });
           inherit bytecode;
-        }
-      ) wheels;
-      groupLayer =
-        group:
+        })
+      ) (wheels // replacedWheels);
+      # Small wheels share layers, which are numbered.
+      groupPart =
+        index:
+        let
+          group = builtins.elemAt groups index;
+          first = builtins.head group;
+        in
         if builtins.length group == 1 then
-          wheelLayers.${builtins.head group}
+          named "wheel-${first}" wheelLayers.${first}
         else
-          layers.mergedLayer {
-            toolchain = tools;
-            name = "small-wheels";
-            layers = map (member: wheelLayers.${member}) group;
-          };
+          named "wheels-${toString index}" (
+            layers.mergedLayer {
+              toolchain = tools;
+              name = "small-wheels";
+              layers = map (member: wheelLayers.${member}) group;
+            }
+          );
       runtimeLayer = layers.treeLayer {
         toolchain = tools;
         name = "runtime";
@@ -104,15 +157,32 @@
             inherit (cuda) toolkit;
             parts = map (name: wheelLayers.${name}) cuda.parts;
           };
-      all =
-        [ baseLayer ]
-        ++ (if debian.extra == [ ] then [ ] else [ packagesLayer ])
-        ++ map groupLayer groups
+      extraLayer = layers.closureLayer {
+        toolchain = tools;
+        name = "extra-paths";
+        paths = extraPaths;
+      };
+      named = name: layer: { inherit name layer; };
+      # Programs of the extra paths are found after all others.
+      onPath =
+        variable:
+        if builtins.substring 0 5 variable == "PATH=" then
+          builtins.concatStringsSep ":" ([ variable ] ++ map (path: "${path}/bin") extraPaths)
+        else
+          variable;
+      # Lowest first.
+      parts =
+        [ (named "base" baseLayer) ]
+        ++ (if debian.extra == [ ] then [ ] else [ (named "debian" packagesLayer) ])
+        ++ builtins.genList groupPart (builtins.length groups)
         ++ cudaParts
+        ++ (if extraPaths == [ ] then [ ] else [ (named "extra-paths" extraLayer) ])
         ++ [
-          runtimeLayer
-          codeLayer
+          (named "runtime" runtimeLayer)
+          (named "app" codeLayer)
         ];
+      chosen = map (part: part // { layer = replacedLayers.${part.name} or part.layer; }) parts;
+      all = map (part: part.layer) chosen;
       # What the packages' libraries need and do not get. It is made of the packages alone, so a change of the app's code
       # checks nothing again.
       links = tools.run {
@@ -125,7 +195,7 @@
           inherit architecture;
         };
       };
-      image = tools.run {
+      result = tools.run {
         name = names.storeName "image-${name}";
         script = "image";
         spec = {
@@ -133,14 +203,40 @@
           links = "${links}";
           architecture = names.ociArchitecture.${architecture};
           reference = "latest";
-          inherit config;
+          config = config // {
+            env = map onPath config.env;
+          };
         };
       };
     in
-    image
+    result
     // {
-      inherit rootfs baseLayer wheelLayers links;
-      layers = all;
+      inherit rootfs links;
+      layers =
+        layers.layerFolder {
+          name = names.storeName "layers-${name}";
+          busybox = debian.busybox.${names.machine tools.system};
+          layers = chosen;
+        }
+        // builtins.listToAttrs (
+          map (part: {
+            inherit (part) name;
+            value = part.layer;
+          }) chosen
+        );
       toolchain = tools;
+      program = program.script {
+        name = "run-${name}";
+        inherit (tools) system;
+        shell = "${debian.busybox.${names.machine tools.system}}/busybox";
+        text = program.run {
+          toolchain = tools;
+          image = result;
+          inherit name;
+        };
+      };
+      override =
+        change:
+        image (arguments // (if builtins.isFunction change then change arguments else change));
     };
 }

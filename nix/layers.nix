@@ -49,7 +49,7 @@
       spec.layers = map toString layers;
     };
 
-  # The layer of a folder, placed at `prefix` (without a leading slash).
+  # The layer of a folder, or of what `files` gives, placed at `prefix` (without a leading slash).
   #
   # Type: treeLayer :: { toolchain, name, root, prefix, uid, gid } -> Derivation
   treeLayer =
@@ -65,13 +65,61 @@
       name = names.storeName "layer-${name}";
       script = "tree_layer";
       spec = {
-        root = "${root}";
         inherit
           name
           prefix
           uid
           gid
           ;
-      };
+      }
+      // (if root ? placed then root // { root = "${root.root}"; } else { root = "${root}"; });
+    };
+
+  # The layer of store paths and all that they refer to, each at its own place. What `below` and its references have is
+  # left out.
+  #
+  # Type: closureLayer :: { toolchain, name :: String, paths, below :: [StorePath] } -> Derivation
+  closureLayer =
+    {
+      toolchain,
+      name,
+      paths,
+      below ? [ ],
+    }:
+    toolchain.run {
+      name = names.storeName "layer-${name}";
+      script = "closure_layer";
+      spec = { inherit name; };
+      closures = { inherit paths below; };
+    };
+
+  # A folder with a link to each of an image's layers, lowest first.
+  #
+  # Type: layerFolder :: { name :: String, busybox, layers :: [{ name :: String, layer }] } -> Derivation
+  layerFolder =
+    {
+      name,
+      busybox,
+      layers,
+    }:
+    let
+      shell = "${busybox}/busybox";
+      link =
+        index:
+        let
+          part = builtins.elemAt layers index;
+          number = "${if index < 10 then "0" else ""}${toString index}";
+        in
+        "${shell} ln -s ${part.layer} $out/${number}-${part.name}";
+      commands = [ "${shell} mkdir $out" ] ++ builtins.genList link (builtins.length layers);
+    in
+    derivation {
+      inherit name system;
+      builder = shell;
+      args = [
+        "sh"
+        "-c"
+        (builtins.concatStringsSep " && " commands)
+      ];
     };
 }

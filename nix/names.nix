@@ -18,6 +18,20 @@
     in
     if length > 200 then builtins.substring (length - 200) 200 shown else shown;
 
+  # A list of strings without repetitions, sorted.
+  #
+  # Type: unique :: [String] -> [String]
+  unique =
+    list:
+    builtins.attrNames (
+      builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = null;
+        }) list
+      )
+    );
+
   # The machine part of a Nix system.
   #
   # Type: machine :: String -> String

@@ -24,6 +24,7 @@ let
   ];
   imports = {
     base_layer = compiler ++ [ "ldcache" ];
+    closure_layer = layer ++ [ "tree_layer" ];
     cuda_layer = layer ++ [
       "cuda_parts"
       "ldcache"
@@ -116,11 +117,34 @@ let
       PYTHONHASHSEED = "0";
       stdlib = "${rootfs}/usr/lib/python${pythonVersion}";
     };
+
+  # What makes Nix list closures (Nix manual, "exportReferencesGraph"): a file for each path.
+  #
+  # Type: closureLists :: AttrSet -> AttrSet
+  closureLists =
+    closures:
+    let
+      lists = builtins.concatMap (
+        name:
+        let
+          paths = closures.${name};
+        in
+        builtins.concatLists (
+          builtins.genList (index: [
+            "${name}-${toString index}"
+            (builtins.elemAt paths index)
+          ]) (builtins.length paths)
+        )
+      ) (builtins.attrNames closures);
+    in
+    if lists == [ ] then { } else { exportReferencesGraph = lists; };
 in
 {
-  # `argv` starts the Python; `run` makes a derivation of a script.
+  # `argv` starts the Python, on a machine of the kind `system`; `run` makes a derivation of a script.
   #
-  # Type: toolchain :: { rootfs :: Derivation, pythonVersion :: String } -> { argv :: [String], run :: AttrSet -> Derivation }
+  # Type: toolchain ::
+  #   { rootfs :: Derivation, pythonVersion :: String }
+  #   -> { argv :: [String], system :: String, run :: AttrSet -> Derivation }
   #
   # Example:
   #   toolchain { inherit rootfs; pythonVersion = "3.11"; }
@@ -131,40 +155,45 @@ in
       argv = base.pythonArgv rootfs;
     in
     {
-      inherit argv;
+      inherit argv system;
 
-      # A derivation that runs one of sandbox/'s scripts with a JSON specification; `out` is added to it.
+      # A derivation that runs one of sandbox/'s scripts with a JSON specification; `out` is added to it. Of each of the
+      # `closures` the script finds a file in its working directory that lists the paths and all that they refer to.
       #
-      # Type: run :: { name :: String, script :: String, spec :: AttrSet } -> Derivation
+      # Type: run :: { name :: String, script :: String, spec, closures :: AttrSet } -> Derivation
       run =
         {
           name,
           script,
           spec,
+          closures ? { },
         }:
-        derivation {
-          inherit name system;
-          builder = builtins.head argv;
-          args =
-            builtins.tail argv
-            ++ options
-            ++ [
-              "${folder script}/main.py"
-              script
-            ];
-          PYTHONHASHSEED = "0";
-          PYTHONPYCACHEPREFIX = "${
-            warmCache {
-              inherit
-                rootfs
-                argv
-                pythonVersion
+        derivation (
+          closureLists closures
+          // {
+            inherit name system;
+            builder = builtins.head argv;
+            args =
+              builtins.tail argv
+              ++ options
+              ++ [
+                "${folder script}/main.py"
                 script
-                ;
-            }
-          }";
-          spec = builtins.toJSON (spec // { out = builtins.placeholder "out"; });
-          passAsFile = [ "spec" ];
-        };
+              ];
+            PYTHONHASHSEED = "0";
+            PYTHONPYCACHEPREFIX = "${
+              warmCache {
+                inherit
+                  rootfs
+                  argv
+                  pythonVersion
+                  script
+                  ;
+              }
+            }";
+            spec = builtins.toJSON (spec // { out = builtins.placeholder "out"; });
+            passAsFile = [ "spec" ];
+          }
+        );
     };
 }

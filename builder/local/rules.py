@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 #: Names of what is never anyone's files: what Python compiled, what belongs to git, an editor's locks (links to
-#: nowhere), and locks, which would make an image depend on the mirror that they were written with.
-NEVER = r"__pycache__|\.git|\.#.*|pylock\..+\.toml"
+#: nowhere), and locks and the expressions rendered from them, which would make an image depend on how it is built.
+NEVER = r"__pycache__|\.git|\.#.*|pylock\..+\.toml|image\..+\.nix|flake\.lock"
 
 
 @dataclass(frozen=True)
