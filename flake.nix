@@ -25,5 +25,12 @@
       lib = forEach (system: library { inherit system; }) // {
         outputs = import ./nix/outputs.nix { inherit systems library; };
       };
+
+      templates.default = {
+        path = ./templates/starter;
+        description = "An app, and a flake that builds its image";
+      };
+
+      checks = forEach (system: import ./nix/checks.nix { inherit system library; });
     };
 }

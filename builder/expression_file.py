@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from builder import code
 from builder.errors import DeclarationError, LockError
 from builder.files import replacing, scratch_folder
+from builder.flake import repository_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,11 +162,12 @@ def _listed(name: str, tree: Tree, context: Path, root: Path, masker: Masker) ->
 
 def _require_inside(base: Path, root: Path) -> None:
     # A flake has the files of its git repository; without one, those of its folder.
-    repository = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
-    if not base.is_relative_to(repository):
+    repository = repository_of(root)
+    top = repository or root
+    if not base.is_relative_to(top):
         raise DeclarationError(
-            f"the app has files in {base}, and a flake in {root} can read no more than {repository}",
+            f"the app has files in {base}, and a flake in {root} can read no more than {top}",
             hint="Move them into the repository."
-            if (repository / ".git").exists()
+            if repository
             else "Make one git repository of both: git init.",
         )

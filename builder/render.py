@@ -154,6 +154,20 @@ def direct_url(package: Wheel | Built) -> dict[str, Any] | None:
     return content
 
 
+def template(name: str) -> jinja2.Template:
+    """A template of Nix text, with the filter `nix` that every value goes through."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.templates()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - the output is Nix: every value is quoted by the `nix` filter
+    )
+    environment.filters["nix"] = nix_value
+    return environment.get_template(name)
+
+
 def render(
     spec: AppSpec,
     lock: Lock,
@@ -177,16 +191,7 @@ def render(
         Nix text: a function of the library (`builder`), the folder of the app's code (`code`) and those of local
         projects (`projects`, by package); the last two have defaults where `files` is given.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - the output is Nix: every value is quoted by the `nix` filter
-    )
-    environment.filters["nix"] = nix_value
-    return environment.get_template("image.nix.j2").render(
+    return template("image.nix.j2").render(
         spec=spec,
         lock=lock,
         groups=layering.group([*lock.wheels, *lock.built]),

@@ -152,18 +152,35 @@ in
     };
 
   # The static busybox that opens the first deb: a folder with that one file, taken out of the busybox-static
-  # package before Nix runs and known by the hash of its NAR. Nothing in Nix can open a deb by itself, so where the
-  # path is missing there is nothing to build it with, and the failing derivation's name says what to do.
+  # package before Nix runs and known by the hash of its NAR. Nothing in Nix can open a deb by itself, so the command
+  # puts it into the store. Elsewhere a binary cache has it, or `mirrors.busybox` is a folder with its NAR, called
+  # <sha256>.nar; where there is neither, the failing derivation's name says what to do.
   #
   # Type: busybox :: { system, sha256 :: String } -> Derivation
   busybox =
     { system, sha256 }:
-    derivation {
-      name = "busybox";
-      inherit system;
-      builder = "/run-builder-build-once-to-put-busybox-into-this-store";
-      outputHashMode = "recursive";
-      outputHashAlgo = "sha256";
-      outputHash = sha256;
-    };
+    derivation (
+      {
+        name = "busybox";
+        outputHashMode = "recursive";
+        outputHashAlgo = "sha256";
+        outputHash = sha256;
+      }
+      // (
+        if mirrors ? busybox then
+          {
+            system = "builtin";
+            builder = "builtin:fetchurl";
+            url = "${mirrors.busybox}/${sha256}.nar";
+            unpack = true;
+            executable = false;
+            preferLocalBuild = true;
+          }
+        else
+          {
+            inherit system;
+            builder = "/run-builder-build-once-to-put-busybox-into-this-store";
+          }
+      )
+    );
 }
