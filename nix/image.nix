@@ -15,8 +15,8 @@
   #   name          the app's name
   #   python        "3.11"
   #   architecture  the image's: "x86_64" or "aarch64"
-  #   debian        { busybox, debs, extra, build }: as the lock has them; the first two per architecture, and `build`
-  #                 may be missing where nothing is compiled
+  #   debian        { busybox, debs, tools, extra, build }: as the lock has them; the first three per architecture.
+  #                 `tools` and, where nothing is compiled, `build` may be missing
   #   wheels        name -> what `wheel` or `build` gives
   #   groups        names of wheels, a list for each layer, largest first; a group of one is that wheel's own layer
   #   code          the folder that becomes /app
@@ -50,6 +50,7 @@
       tools = toolchain.toolchain {
         rootfs = roots.host;
         pythonVersion = python;
+        inherit (roots) tools;
       };
       baseLayer = base.baseLayer {
         toolchain = tools;
