@@ -219,7 +219,7 @@ def derivation(plan: Plan, settings: Settings, *, cache: Path, display: Display)
 def _pinned_files(lock: Lock) -> Iterator[str]:
     yield from (file.filename for file in lock.files)
     yield from (archive.filename for archive in (lock.cuda.archives if lock.cuda else ()))
-    for debs in (*lock.base.debs.values(), lock.base.extra, lock.base.build):
+    for debs in (*lock.base.debs.values(), *lock.base.tools.values(), lock.base.extra, lock.base.build):
         yield from (deb.path.rsplit("/", 1)[-1] for deb in debs)
 
 

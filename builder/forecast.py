@@ -9,6 +9,7 @@ from builder import cuda, layering, nix
 from builder.cuda.redist import archive_file
 from builder.machines import find_machines, without_gpus
 from builder.models import Built
+from builder.nix import build_machine
 from builder.sources import deb_file, package_file
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ def forecast(spec: AppSpec, lock: Lock) -> Forecast:
     """
     files = {package_file(file): file for file in lock.files}
     debs = {deb_file(deb): deb for deb in (*lock.base.debs[lock.architecture], *lock.base.extra)}
+    tools = {deb_file(deb): deb for deb in lock.base.tools.get(build_machine(), ())}
     archives = {archive_file(one): one for one in (lock.cuda.archives if lock.cuda else ())}
-    missing = set(nix.missing([*files, *debs, *archives]))
+    missing = set(nix.missing([*files, *debs, *tools, *archives]))
     gone = {files[added].sha256 for added in missing if added in files}
     machines = find_machines(lock.machine_types, spec.root)
     if spec.cuda == "none":
@@ -129,7 +131,10 @@ def forecast(spec: AppSpec, lock: Lock) -> Forecast:
         + bool(lock.base.extra)
         + bool(cuda.parts_of(lock.packages) or lock.cuda)
         + bool(archives),
-        download=sum((files.get(added) or debs.get(added) or archives[added]).size or 0 for added in missing),
+        download=sum(
+            (files.get(added) or debs.get(added) or tools.get(added) or archives[added]).size or 0
+            for added in missing
+        ),
         unknown=tuple(
             sorted(files[added].name for added in missing if added in files and not files[added].size)
         ),

@@ -258,6 +258,9 @@ class Base(Model):
         build: what packages with compiled parts are built with: compilers, and `build_packages`, their
             dependencies included, nothing that `debs` or `extra` has; only for the target's architecture, and
             empty where nothing is compiled.
+        tools: per architecture, packages for the machine that builds, which no image has: see `TOOLS` in
+            builder/debian/base.py. Their dependencies included, nothing that `debs` has. A lock that was written
+            before there were any has no architecture here.
     """
 
     suite: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
@@ -266,6 +269,7 @@ class Base(Model):
     busybox: dict[Architecture, Busybox]
     extra: tuple[Deb, ...] = ()
     build: tuple[Deb, ...] = ()
+    tools: dict[Architecture, tuple[Deb, ...]] = Field(default_factory=dict)
 
 
 class Addition(Model):

@@ -78,7 +78,8 @@ def supply_base(
     here = build_machine()
     busybox = base.busybox[here]
     wanted = nix.Added(path=Path("busybox"), name="busybox", digest=busybox.nar_sha256, recursive=True)
-    debs = [*base.extra, *base.build, *(deb for name in {architecture, here} for deb in base.debs[name])]
+    own = (deb for name in {architecture, here} for deb in base.debs[name])
+    debs = [*base.extra, *base.build, *base.tools.get(here, ()), *own]
     files = {deb_file(deb): deb for deb in debs}
     missing = nix.missing([wanted, *files])
     if not missing:

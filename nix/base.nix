@@ -54,6 +54,30 @@ rec {
       allowedReferences = [ ];
     };
 
+  # What the machine that builds uses besides a root's Python, and no image has: packages unpacked into a folder.
+  #
+  # Type: tools :: { busybox :: Derivation, debs :: [Derivation] } -> Derivation
+  #
+  # Example:
+  #   tools { busybox = debian.busybox.x86_64; debs = debian.tools.x86_64; }
+  #   => «derivation /nix/store/...-tools.drv»
+  tools =
+    {
+      busybox,
+      debs,
+      system ? host.system,
+    }:
+    derivation {
+      name = "tools";
+      inherit system busybox;
+      builder = "${busybox}/busybox";
+      args = [
+        "sh"
+        "${./sandbox/unpack_tools.sh}"
+      ];
+      debs = map toString debs;
+    };
+
   # The words that start a root's Python where the root is no root: in a build, below its store path. The kernel would
   # look for the program's loader in /lib64, so the loader is started by name and told where the libraries are.
   # `rootfs` must be of the machine that builds.

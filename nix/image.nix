@@ -11,11 +11,6 @@
   runtime,
 }:
 let
-  # The name of the package in a deb that `deb` gives.
-  #
-  # Type: debName :: Derivation -> String
-  debName = deb: builtins.head (builtins.split "_" deb.name);
-
   # Replaces what of a list or set has a name that is replaced. `known` are the names that there are.
   #
   # Type: checked :: String -> AttrSet -> [String] -> AttrSet
@@ -35,8 +30,8 @@ rec {
   #   name          the app's name
   #   python        "3.11"
   #   architecture  the image's: "x86_64" or "aarch64"
-  #   debian        { busybox, debs, extra, build }: as the lock has them; the first two per architecture, and `build`
-  #                 may be missing where nothing is compiled
+  #   debian        { busybox, debs, tools, extra, build }: as the lock has them; the first three per architecture.
+  #                 `tools` and, where nothing is compiled, `build` may be missing
   #   wheels        name -> what `wheel` or `build` gives
   #   groups        names of wheels, a list for each layer, largest first; a group of one is that wheel's own layer
   #   code          the folder that becomes /app, or what `files` gives
@@ -76,12 +71,12 @@ rec {
     }:
     let
       allDebs = builtins.concatLists (builtins.attrValues debian.debs) ++ debian.extra;
-      replacedDebs = checked "debs" (replace.debs or { }) (names.unique (map debName allDebs));
+      replacedDebs = checked "debs" (replace.debs or { }) (names.unique (map names.debName allDebs));
       replacedWheels = checked "packages" (replace.packages or { }) (builtins.attrNames wheels);
       replacedLayers = checked "layers" (replace.layers or { }) (
         names.unique (map (wheel: "wheel-${wheel}") (builtins.attrNames wheels) ++ map (part: part.name) parts)
       );
-      changed = map (deb: replacedDebs.${debName deb} or deb);
+      changed = map (deb: replacedDebs.${names.debName deb} or deb);
       target = {
         inherit python architecture;
         debian = debian // {
@@ -96,6 +91,7 @@ rec {
       tools = toolchain.toolchain {
         rootfs = roots.host;
         pythonVersion = python;
+        inherit (roots) tools;
       };
       baseLayer = base.baseLayer {
         toolchain = tools;
@@ -225,6 +221,19 @@ rec {
           }) chosen
         );
       toolchain = tools;
+      environment = environment.environment {
+        toolchain = tools;
+        inherit name python rootfs;
+        layers = map (part: part.layer) (
+          builtins.filter (
+            part: builtins.match "wheels?-.*|runtime" part.name != null
+          ) chosen
+        );
+        shell = "${debian.busybox.${names.machine tools.system}}/busybox";
+      };
+      shell = environment.shell {
+        inherit name;
+      };
       program = program.script {
         name = "run-${name}";
         inherit (tools) system;

@@ -32,6 +32,11 @@
       )
     );
 
+  # The name of the package in a deb, by the deb's derivation.
+  #
+  # Type: debName :: Derivation -> String
+  debName = deb: builtins.head (builtins.split "_" deb.name);
+
   # The machine part of a Nix system.
   #
   # Type: machine :: String -> String

@@ -79,6 +79,8 @@ rec {
   #
   # `host` is that of the machine that builds, with nothing an app adds; `plain` is the image's base, `image` the base
   # and what the app adds, `compile` both and what compiles. Only what the build machine can run is a build's root.
+  # `tools` is no root: a folder of what the machine that builds uses besides `host`, or null; `bash` is one with a static
+  # bash, for shells on that machine.
   #
   # Type: roots :: { python, architecture :: String, debian :: AttrSet } -> AttrSet
   roots =
@@ -98,19 +100,33 @@ rec {
           pythonVersion = python;
           architecture = machine;
         };
-      tools = debian.build or [ ];
+      compilers = debian.build or [ ];
+      toolsOf =
+        isWanted:
+        let
+          debs = builtins.filter isWanted (debian.tools.${here} or [ ]);
+        in
+        if debs == [ ] then
+          null
+        else
+          base.tools {
+            busybox = debian.busybox.${here};
+            inherit debs;
+          };
     in
     rec {
       host = root here "" [ ];
+      tools = toolsOf (deb: names.debName deb != "bash-static");
+      bash = toolsOf (deb: names.debName deb == "bash-static");
       plain = root architecture "" [ ];
       image = if debian.extra == [ ] then plain else root architecture "" debian.extra;
       compile =
         if architecture != here then
           throw "What has parts to be compiled for ${architecture} must be built on such a machine; this one is ${here}."
-        else if tools == [ ] then
+        else if compilers == [ ] then
           image
         else
-          root architecture "build-" (debian.extra ++ tools);
+          root architecture "build-" (debian.extra ++ compilers);
       # Without compilers the result is the same on any machine, so the machine's own base does for another's.
       interpret = if architecture == here then image else host;
     };

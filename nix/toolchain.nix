@@ -80,6 +80,7 @@ let
   always = [
     "compile_worker"
     "gzip_members"
+    "isal"
     "main"
     "warm_cache"
   ];
@@ -142,15 +143,22 @@ in
 {
   # `argv` starts the Python, on a machine of the kind `system`; `run` makes a derivation of a script.
   #
+  # `argv` starts the Python, on a machine of the kind `system`; `run` makes a derivation of a script. `tools` is a folder
+  # of what builds use besides (see base.nix), or null.
+  #
   # Type: toolchain ::
-  #   { rootfs :: Derivation, pythonVersion :: String }
+  #   { rootfs, tools :: Derivation, pythonVersion :: String }
   #   -> { argv :: [String], system :: String, run :: AttrSet -> Derivation }
   #
   # Example:
   #   toolchain { inherit rootfs; pythonVersion = "3.11"; }
   #   => { argv = [ "/nix/store/...-rootfs/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" ... ]; run = «lambda»; }
   toolchain =
-    { rootfs, pythonVersion }:
+    {
+      rootfs,
+      pythonVersion,
+      tools ? null,
+    }:
     let
       argv = base.pythonArgv rootfs;
     in
@@ -193,6 +201,12 @@ in
             }";
             spec = builtins.toJSON (spec // { out = builtins.placeholder "out"; });
             passAsFile = [ "spec" ];
+            # Where ISA-L is, for the script that inflates much; without it, that takes zlib.
+            isal =
+              if tools != null && script == "wheel_layer" then
+                "${tools}/usr/lib/${rootfs.architecture}-linux-gnu/libisal.so.2"
+              else
+                "";
           }
         );
     };

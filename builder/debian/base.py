@@ -101,6 +101,15 @@ TOOLCHAIN = (
     "tar",
 )
 
+# What builds use on the machine that builds, and no image has: each where the suite has it. A lock keeps what it has
+# of these; its base is to be pinned anew for another name.
+TOOLS = (
+    # Intel's ISA-L, which inflates wheels in half of zlib's time (nix/sandbox/isal.py).
+    "libisal2",
+    # `nix develop` runs a shell in the sandbox, which has no libraries for one that is linked to any.
+    "bash-static",
+)
+
 _INDEXES, _DEBS = "debian", "debs"
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
@@ -147,11 +156,13 @@ def resolve_base(
     if keep is not None and not (keep.suite == suite.codename and keep.python == python and _complete(keep)):
         keep = None
     # The usual second lock: nothing has to be asked.
-    if keep is not None and not extra and not compiles:
+    if keep is not None and not extra and not compiles and _has_tools(keep):
         return keep.model_copy(update={"extra": (), "build": ()})
     resolver = _Resolver(suite, python, find_mirrors(mirrors), cache, note)
     if keep is not None:
         try:
+            if not _has_tools(keep):
+                keep = resolver.with_tools(keep)
             return resolver.with_additions(keep, target, extra, build, build_defaults, compiles=compiles)
         except HeldBackError as error:
             note(f"the base is updated: {error}")
@@ -172,6 +183,11 @@ def _complete(base: Base) -> bool:
     return all(
         base.debs.get(architecture) and architecture in base.busybox for architecture in DEBIAN_ARCHITECTURES
     )
+
+
+def _has_tools(base: Base) -> bool:
+    """Whether tools were looked for when a base was pinned, found or not."""
+    return all(architecture in base.tools for architecture in DEBIAN_ARCHITECTURES)
 
 
 class _Resolver:
@@ -197,7 +213,25 @@ class _Resolver:
                 closure.add(base_names(index, self._python, self._suite))
                 debs[architecture] = tuple(package.deb() for package in closure.packages())
         busybox = dict(zip(debs, each(self._busybox, debs.values(), workers=2), strict=True))
-        return Base(suite=self._suite.codename, python=self._python, debs=debs, busybox=busybox)
+        base = Base(suite=self._suite.codename, python=self._python, debs=debs, busybox=busybox)
+        return self.with_tools(base)
+
+    def with_tools(self, base: Base) -> Base:
+        """A base with the tools of both architectures, its own packages staying as they are.
+
+        Raises:
+            HeldBackError: a package of the base is too old for one of them.
+            ResolveError: dependencies cannot be met.
+        """
+        tools: dict[Architecture, tuple[Deb, ...]] = {}
+        with self._indexes(list(DEBIAN_ARCHITECTURES)) as indexes:
+            for architecture, index in indexes.items():
+                there = {deb.package: _pinned(index, deb) for deb in base.debs[architecture]}
+                names = [name for name in TOOLS if index.best(name) is not None]
+                tools[architecture] = tuple(
+                    package.deb() for package in self._closure(index, there, names, ()).values()
+                )
+        return base.model_copy(update={"tools": tools})
 
     def _busybox(self, debs: Sequence[Deb]) -> Busybox:
         """Pin the program in busybox-static too: Nix is given that, since it cannot open the package."""

@@ -128,6 +128,10 @@ def dumps(content: LockFile, *, target: str = "TARGET") -> str:
     ]
     for name, debs in sorted(lock.base.debs.items()):
         lines += _debs(name, debs)
+    if lock.base.tools:
+        lines += ["", "# What the machine that builds uses, and no image has.", "[tool.builder.base.tools]"]
+        for name, debs in sorted(lock.base.tools.items()):
+            lines += _debs(name, debs)
     return "\n".join(lines) + "\n"
 
 

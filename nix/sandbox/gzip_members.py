@@ -16,11 +16,16 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import isal
+
 PIECE = 1024 * 1024
 """Plain bytes made at a time."""
 
 READ = 256 * 1024
 """Compressed bytes taken at a time."""
+
+# Bytes that zlib inflates in one process before ISA-L is loaded, which takes as long as it saves on these.
+_PATIENCE = 12 * 1024 * 1024
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
@@ -137,19 +142,98 @@ def inflate(part: Deflated, write: Callable[[bytes], None] | None) -> Iterator[b
     Raises:
         LayerError: the stream is not as described. Pieces were given out by then, never more than announced.
     """
-    inflater = _Inflater(part.size)
+    done = _Done()
+    quick = _quick.inflater(part.size)
+    if quick is not None:
+        try:
+            yield from _inflated(part, quick, write, done)
+        except zlib.error:
+            pass  # zlib has the last word, and the words for what is wrong: it goes on from here
+        else:
+            return
     try:
-        for raw in _framed(part):
-            if write is not None:
-                write(raw)
-            if inflater.eof:
-                raise LayerError(_explain(part))
-            yield from inflater.feed(raw)
-        yield from inflater.finish()
+        yield from _inflated(part, _Inflater(part.size), write, done)
     except zlib.error:
         raise LayerError(_explain(part)) from None
+
+
+class _Done:
+    """How far a member is, so that one inflater can take over from another.
+
+    Attributes:
+        passed: pieces of the member that were passed on.
+        given: plain bytes that were given out.
+    """
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.given = 0
+
+
+def _inflated(
+    part: Deflated, inflater: _Inflater | isal.Inflater, write: Callable[[bytes], None] | None, done: _Done
+) -> Iterator[bytes]:
+    """Inflate a stream from its beginning, and pass on and give out what is not done yet.
+
+    Raises:
+        LayerError: the file is cut off.
+        zlib.error: the stream is not as described.
+    """
+    size = 0
+    for data in _through(part, inflater, write, done):
+        size += len(data)
+        if size > done.given:
+            rest = data[done.given - size :]
+            done.given = size
+            yield rest
     if not inflater.is_complete() or inflater.unused:
-        raise LayerError(_explain(part))
+        raise zlib.error
+
+
+def _through(
+    part: Deflated, inflater: _Inflater | isal.Inflater, write: Callable[[bytes], None] | None, done: _Done
+) -> Iterator[bytes]:
+    for number, raw in enumerate(_framed(part), 1):
+        if number > done.passed:
+            done.passed = number
+            if write is not None:
+                write(raw)
+        if inflater.eof:
+            raise zlib.error
+        yield from inflater.feed(raw)
+    yield from inflater.finish()
+
+
+class _Quick:
+    """Gives out inflaters of ISA-L once enough was inflated for it to pay, where the build has it."""
+
+    def __init__(self) -> None:
+        self._inflated = 0
+        self._library: isal.Isal | None = None
+        self._is_tried = False
+
+    def inflater(self, size: int) -> isal.Inflater | None:
+        """An inflater for a member of so many plain bytes; None where zlib is to be used."""
+        self._inflated += size
+        if self._inflated < _PATIENCE:
+            return None
+        if not self._is_tried:
+            self._is_tried = True
+            self._library = self._load()
+        return self._library.inflater(size) if self._library is not None else None
+
+    def _load(self) -> isal.Isal | None:
+        path = os.environ.get("isal")
+        if not path:
+            return None
+        try:
+            import isal  # takes 10 ms, for ctypes
+        except ImportError:  # a Python without ctypes
+            return None
+        return isal.load(path)
+
+
+_quick = _Quick()
 
 
 def inflate_member(source: RangeReader, chunk: Chunk, write: Callable[[bytes], None]) -> Iterator[bytes]:
