@@ -76,11 +76,13 @@ let
       toolchain
       layers
       source
+      environment
       program
       ;
     runtime = if runtime == null then runtimeFolder else runtime;
     cudaLayers = cuda.layers;
   };
+  environment = import ./environment.nix { inherit names base; };
   program = import ./program.nix {
     inherit names;
     inherit (filesOf) files;

@@ -7,6 +7,7 @@
   layers,
   source,
   cudaLayers,
+  environment,
   program,
   runtime,
 }:
@@ -46,7 +47,8 @@ rec {
   #
   # The result also has the parts by name, to look at, build or override: `layers`, a folder with a link to each layer
   # and the layers by name; `rootfs`; `toolchain`; and `links`, the report of what the packages' libraries lack.
-  # `program` is a script that runs the image with podman or docker. `override` makes the image again with other arguments: a set of them, or a function of those that it was made with.
+  # `environment` is its Python with its packages for this machine, `shell` what `nix develop` enters to have that, and
+  # `program` a script that runs the image with podman or docker. `override` makes the image again with other arguments: a set of them, or a function of those that it was made with.
   #
   # Example:
   #   upscale.override { extraPaths = [ pkgs.ffmpeg ]; }
@@ -204,6 +206,21 @@ rec {
           };
         };
       };
+      # A static busybox of the machine that builds.
+      busybox = debian.busybox.${names.machine tools.system};
+      shell = "${busybox}/busybox";
+      pythonEnvironment = environment.environment {
+        toolchain = tools;
+        inherit
+          name
+          python
+          rootfs
+          shell
+          ;
+        layers = map (part: part.layer) (
+          builtins.filter (part: builtins.match "wheels?-.*|runtime" part.name != null) chosen
+        );
+      };
     in
     result
     // {
@@ -211,7 +228,7 @@ rec {
       layers =
         layers.layerFolder {
           name = names.storeName "layers-${name}";
-          busybox = debian.busybox.${names.machine tools.system};
+          inherit busybox;
           layers = chosen;
         }
         // builtins.listToAttrs (
@@ -221,23 +238,17 @@ rec {
           }) chosen
         );
       toolchain = tools;
-      environment = environment.environment {
-        toolchain = tools;
-        inherit name python rootfs;
-        layers = map (part: part.layer) (
-          builtins.filter (
-            part: builtins.match "wheels?-.*|runtime" part.name != null
-          ) chosen
-        );
-        shell = "${debian.busybox.${names.machine tools.system}}/busybox";
-      };
-      shell = environment.shell {
-        inherit name;
+      environment = pythonEnvironment;
+      shell = environment.developmentShell {
+        inherit name shell;
+        inherit (tools) system;
+        inherit (roots) bash;
+        environment = pythonEnvironment;
       };
       program = program.script {
         name = "run-${name}";
         inherit (tools) system;
-        shell = "${debian.busybox.${names.machine tools.system}}/busybox";
+        inherit shell;
         text = program.run {
           toolchain = tools;
           image = result;

@@ -23,6 +23,8 @@
   change ? { },
 }:
 let
+  inherit (import ./names.nix) machine;
+
   expressions = builtins.listToAttrs (
     builtins.concatMap (
       file:
@@ -82,10 +84,29 @@ in
   apps = forEach (
     builder:
     withDefault (
-      builtins.mapAttrs (name: image: {
+      builtins.mapAttrs (_: image: {
         type = "app";
         program = "${image.program}";
       }) (imagesOf builder)
+    )
+  );
+
+  # A machine runs the Python of images of its own kind.
+  devShells = forEach (
+    builder:
+    let
+      images = imagesOf builder;
+      own = builtins.filter (name: images.${name}.rootfs.architecture == machine builder.system) (
+        builtins.attrNames images
+      );
+    in
+    withDefault (
+      builtins.listToAttrs (
+        map (name: {
+          inherit name;
+          value = images.${name}.shell;
+        }) own
+      )
     )
   );
 

@@ -43,6 +43,7 @@ let
       "wheel"
       "zip_index"
     ];
+    environment = [ "gzip_members" ];
     image = [
       "fatbin"
       "gzip_members"
