@@ -52,7 +52,7 @@ def _add_folder(layer: LayerWriter, folder: Path, prefix: str, owner: tuple[int,
         name = prefix + path.name
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            layer.add_symlink(name, os.readlink(path), *owner)  # noqa: PTH115 - a Path drops a trailing slash
+            layer.add_symlink(name, os.readlink(path), *owner)  # a Path drops a trailing slash
         elif stat.S_ISDIR(mode):
             layer.add_directory(name, 0o755, *owner)
             _add_folder(layer, path, f"{name}/", owner)
