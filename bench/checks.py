@@ -62,22 +62,34 @@ class Row:
         return max(self.seconds, self.work) <= GOAL
 
 
-def step(python: list[str], wheel: Path, filename: str, folder: Path, readers: str) -> tuple[Cost, bool]:
+def step(store: Path, wheel: Path, filename: str, folder: Path, readers: str) -> tuple[Cost, bool]:
     """What the step of a wheel's layer takes, and whether it told of libraries."""
+    python = layer_step.image_python(store)
     spec = layer_step.specification(folder, wheel, python, filename=filename)
     sandbox = resources.nix_library() / "sandbox"
-    found = json.loads(run(*python, "-B", "-S", HERE / "layer_once.py", sandbox, spec, readers))
+    found = json.loads(
+        run(
+            *python,
+            "-B",
+            "-S",
+            HERE / "layer_once.py",
+            sandbox,
+            spec,
+            readers,
+            env=layer_step.image_tools(store),
+        )
+    )
     [package] = json.loads((folder / "layer/layer.json").read_text())["contents"]
     return Cost(found["seconds"], found["work"]), "libraries" in package
 
 
-def compare(python: list[str], wheel: Path, filename: str, folder: Path) -> tuple[Cost, Cost]:
+def compare(store: Path, wheel: Path, filename: str, folder: Path) -> tuple[Cost, Cost]:
     """What the step of a wheel's layer takes with and without the checks."""
     costs: dict[str, list[Cost]] = {"with": [], "without": []}
     started = time.monotonic()
     while len(costs["without"]) < ROUNDS or time.monotonic() - started < LONG:
         for readers, found in costs.items():
-            taken, told = step(python, wheel, filename, folder, readers)
+            taken, told = step(store, wheel, filename, folder, readers)
             if told != (readers == "with"):
                 raise AssertionError(f"{filename}: a layer {readers} checks tells of libraries: {told}")
             found.append(taken)
@@ -91,12 +103,11 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
     ours = Ours(folder / "ours")
     ours.declare(wanted)
     ours.build()
-    python = layer_step.image_python(ours.store)
     rows = []
     for wheel, path in zip(read_lock(ours.lock).lock.wheels, ours.wheels(), strict=True):
         if wheel.name in {word.partition("=")[0] for word in wanted}:
             what = f"{wheel.name} {wheel.version}, {path.stat().st_size / 1e6:.0f} MB"
-            rows.append(Row(what, *compare(python, path, wheel.filename, folder)))
+            rows.append(Row(what, *compare(ours.store, path, wheel.filename, folder)))
     return rows
 
 

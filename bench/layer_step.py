@@ -25,6 +25,11 @@ def image_python(store: Path) -> list[str]:
     return [str(loader), "--library-path", str(libraries), str(root / "usr/bin/python3.11")]
 
 
+def image_tools(store: Path) -> dict[str, str]:
+    """What the step of a layer has in its environment besides, out of such a store: where ISA-L is."""
+    return {"isal": str(next(store.glob("*-tools/usr/lib/*/libisal.so.2")))}
+
+
 def compile_seconds(python: list[str], wheels: list[Path], folder: Path) -> float:
     """Seconds that `compileall -j2` takes for the sources of some wheels: the floor of any build with bytecode."""
     for wheel in wheels:
@@ -69,11 +74,12 @@ def specification(
     return path
 
 
-def peak_memory(python: list[str], wheel: Path, folder: Path) -> int:
+def peak_memory(store: Path, wheel: Path, folder: Path) -> int:
     """Bytes of memory that the step of a wheel's layer takes at most, all of its processes together."""
+    python = image_python(store)
     script = resources.nix_library() / "sandbox/main.py"
     spec = specification(folder, wheel, python, filename=wheel.name)
-    environment = {**os.environ, "specPath": str(spec)}
+    environment = {**os.environ, **image_tools(store), "specPath": str(spec)}
     peak = 0
     with subprocess.Popen([*python, "-B", str(script), "wheel_layer"], env=environment) as step:
         ended = threading.Event()

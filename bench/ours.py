@@ -35,7 +35,7 @@ class Bench(builder.App):
 """
 # Names in the store of what is built, other than derivations: what wheels become, and what every image starts from.
 MADE = "layer-(?!base-|packages-)|image-"
-BASE = "layer-|rootfs-|python[0-9.]+-pycache-"
+BASE = "layer-|rootfs-|tools|python[0-9.]+-pycache-"
 
 
 def run(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:

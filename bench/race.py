@@ -210,7 +210,7 @@ def race(folder: Path, *, quick: bool) -> Result:
     compiling = layer_step.compile_seconds(python, ours.wheels(), folder / "sources")
     large = folder / "large-1.0-py3-none-any.whl"
     layer_step.make_wheel(large, LARGE_WHEEL // 50 if quick else LARGE_WHEEL)
-    return Result(rows, what, compiling, layer_step.peak_memory(python, large, folder) / layer_step.MIB)
+    return Result(rows, what, compiling, layer_step.peak_memory(ours.store, large, folder) / layer_step.MIB)
 
 
 def table(result: Result) -> str:

@@ -114,7 +114,7 @@ def _same(path: Path, other: Path) -> bool:
 
 
 def _target(link: Path) -> str:
-    return os.readlink(link)  # noqa: PTH115 - a Path would drop a trailing slash
+    return os.readlink(link)  # a Path would drop a trailing slash
 
 
 def _mode(path: Path) -> int:
@@ -170,7 +170,7 @@ def _start_compiler(
     index = ZipIndex(opened.fileno())
     return stack.enter_context(
         bytecode.Compiler(
-            archive,
+            str(archive),
             index,
             [bytecode.Source(entry, f"/{entry.name}") for entry in index.entries],
             python=spec["python"],

@@ -90,7 +90,7 @@ def build(spec: dict[str, Any]) -> None:
 def _project(source: Path, subdirectory: str | None) -> str:
     """The project's folder in the room."""
     folder = os.path.normpath(subdirectory or ".")
-    if os.path.isabs(folder) or folder.startswith("..") or not (source / folder).is_dir():  # noqa: PTH117
+    if os.path.isabs(folder) or folder.startswith("..") or not (source / folder).is_dir():
         raise SourceError(f"its source has no folder {subdirectory!r}")
     return os.path.normpath(f"{_BUILD}/src/{folder}")
 

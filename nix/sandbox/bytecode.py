@@ -5,7 +5,7 @@ whenever one is large enough. compile_worker.py compiles each in a process that 
 result does not depend on the number of cores, on the order batches happen to run in, or on any hash seed.
 
 Most wheels are small, and starting Python is half of what their layers take. So modules that are slow to import
-(subprocess, tempfile, shutil) are not, and the few things that they would do are done by `os`.
+(subprocess, tempfile, shutil, pathlib) are not, and the few things that they would do are done by `os`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import signal
 import struct
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from compile_worker import ROW_FIELDS
@@ -86,7 +85,7 @@ class Compiler:
 
     def __init__(
         self,
-        wheel: Path,
+        wheel: str,
         index: ZipIndex,
         sources: Sequence[Source],
         *,
@@ -97,8 +96,8 @@ class Compiler:
         self._batches = _batches(sources)
         self._folder = _new_folder()
         self._done: set[int] = set()
-        job = self._folder / "job"
-        with job.open("w", encoding="utf-8", newline="") as file:
+        job = f"{self._folder}/job"
+        with open(job, "w", encoding="utf-8", newline="") as file:
             file.write(_job(index, self._batches))
         # A clean environment: what the interpreter would take from it could change what it compiles.
         keep = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
@@ -110,11 +109,11 @@ class Compiler:
             "-B",
             "-W",
             "ignore",
-            str(Path(__file__).with_name("compile_worker.py")),
+            os.path.join(os.path.dirname(__file__), "compile_worker.py"),
         ]
         try:
             self._process = _Process(
-                [*command, python_version, str(wheel), str(job), str(self._folder), str(max(1, cores))],
+                [*command, python_version, wheel, job, self._folder, str(max(1, cores))],
                 {**keep, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
             )
         except OSError as error:
@@ -140,8 +139,8 @@ class Compiler:
         """
         for number, sources in enumerate(self._batches):
             self._wait_for(number)
-            path = self._folder / str(number)
-            with path.open("rb", buffering=0) as file:
+            path = f"{self._folder}/{number}"
+            with open(path, "rb", buffering=0) as file:
                 size_of_rows = _ROW.size * len(sources)
                 end = os.fstat(file.fileno()).st_size - size_of_rows
                 rows = _ROW.iter_unpack(os.pread(file.fileno(), size_of_rows, end))
@@ -149,7 +148,7 @@ class Compiler:
                 for source, (offset, compressed, size, crc) in zip(sources, rows):  # noqa: B905 - new in 3.10
                     if size:
                         yield source, Deflated(reader, offset, compressed, size, crc)
-            path.unlink()
+            os.unlink(path)
 
     def _wait_for(self, number: int) -> None:
         while number not in self._done:
@@ -202,23 +201,23 @@ class _Process:
         self.said.close()
 
 
-def _new_folder() -> Path:
+def _new_folder() -> str:
     """Make a folder for temporary files that only this user may enter."""
-    parent = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - it is made under a name that is nobody's
+    parent = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - it is made under a name that is nobody's
     for number in count():
-        folder = parent / f"bytecode-{os.getpid()}-{number}"
+        folder = f"{parent}/bytecode-{os.getpid()}-{number}"
         with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+            os.mkdir(folder, mode=0o700)
             return folder
     raise AssertionError
 
 
-def _remove_folder(folder: Path) -> None:
+def _remove_folder(folder: str) -> None:
     """Remove a folder that has no folders in it."""
     with suppress(OSError):
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
+        for name in os.listdir(folder):
+            os.unlink(f"{folder}/{name}")
+        os.rmdir(folder)
 
 
 def _batches(sources: Sequence[Source]) -> list[list[Source]]:

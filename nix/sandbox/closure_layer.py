@@ -47,7 +47,7 @@ def build(spec: dict[str, Any]) -> None:
 
 def _listed(folder: Path, prefix: str) -> set[str]:
     found: set[str] = set()
-    for name in os.listdir(folder):  # noqa: PTH208 - sorted nowhere, and only names are wanted
+    for name in os.listdir(folder):
         if name.startswith(prefix):
             found |= _registered((folder / name).read_text(encoding="utf-8"))
     return found

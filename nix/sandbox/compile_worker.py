@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"compile_worker.py: this is Python {sys.version.split()[0]}, and {version} is asked for")
     settle()
     wheel = os.open(wheel_path, os.O_RDONLY)
-    with open(job_path, encoding="utf-8", newline="") as file:  # noqa: PTH123 - pathlib is slow to import
+    with open(job_path, encoding="utf-8", newline="") as file:
         fields = file.read().split("\0")
     batches: dict[int, list[_Source]] = {}
     for at in range(0, len(fields) - 1, _FIELDS):
@@ -119,7 +119,7 @@ def _run(wheel: int, sources: list[_Source], path: str) -> NoReturn:
 def _compile_batch(wheel: int, sources: list[_Source], path: str) -> None:
     rows = []
     offset = 0
-    with open(path, "wb") as file:  # noqa: PTH123 - pathlib is slow to import
+    with open(path, "wb") as file:
         for source in sources:
             pyc = compiled(source.read(wheel), source.path)
             if pyc is None:

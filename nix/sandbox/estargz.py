@@ -9,7 +9,7 @@ Since a gzip member is a deflate stream with a small frame around it, a deflate 
 into a layer as it is (`LayerWriter.add_spliced`). It is inflated once all the same, for the digests and to
 prove that what the zip says of it is true.
 
-    with LayerWriter(out / "blob") as layer:
+    with LayerWriter(f"{out}/blob") as layer:
         layer.add_directory("etc")
         layer.add_file("etc/hostname", b"app\n")
         layer.add_symlink("bin", "usr/bin")
@@ -23,13 +23,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import queue
 import re
 import threading
 import zlib
 from collections import deque
+from contextlib import suppress
 from json.encoder import encode_basestring_ascii as quote
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from gzip_members import (
@@ -51,7 +52,10 @@ from tar_headers import DIRECTORY, FILE, HARDLINK, SYMLINK, Owner, tar_header
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
+    from os import PathLike
     from types import TracebackType
+
+    StrPath = str | PathLike[str]
 
 __all__ = [
     "Chunk",
@@ -147,7 +151,7 @@ class LayerWriter:
     """
 
     def __init__(
-        self, path: Path | str, *, chunk_size: int | None = None, level: int = 6, threads: int = 1
+        self, path: StrPath, *, chunk_size: int | None = None, level: int = 6, threads: int = 1
     ) -> None:
         if chunk_size is not None and chunk_size < 1:
             raise ValueError("chunk_size must be at least 1")
@@ -165,7 +169,7 @@ class LayerWriter:
             self._pool = ThreadPoolExecutor(threads)
         self._pending: deque[tuple[Callable[..., None], Future[Member] | None, int]] = deque()
         self._pending_bytes = 0
-        self._output = _Output(Path(path))
+        self._output = _Output(os.fspath(path))
         self._put_member(FileEntry(LANDMARK, 1, Owner(0o644, 0, 0)), b"\x0f", compress(b"\x0f", 6))
 
     def __enter__(self) -> LayerWriter:  # noqa: PYI034 - Self is in the standard library from 3.11 on
@@ -202,7 +206,7 @@ class LayerWriter:
         self._later(lambda: self._put_special(name + "/", "dir", DIRECTORY, "", owner))
 
     def add_file(
-        self, name: str, source: bytes | Path, mode: int = 0o644, uid: int = 0, gid: int = 0
+        self, name: str, source: bytes | StrPath, mode: int = 0o644, uid: int = 0, gid: int = 0
     ) -> FileEntry:
         """Compress a regular file into the layer.
 
@@ -217,12 +221,14 @@ class LayerWriter:
             LayerError: the name is bad or taken, or the file changed while it was read.
             OSError: the file cannot be read, or the layer not be written.
         """
-        if isinstance(source, Path):
-            size = source.stat().st_size
+        if isinstance(source, bytes):
+            data = source
+        else:
+            size = os.stat(source).st_size
             if size > _POOLED:
                 return self.add_stream(name, _pieces_of(source), size, mode=mode, uid=uid, gid=gid)
-            source = source.read_bytes()
-        data = source
+            with open(source, "rb") as file:
+                data = file.read()
         if self._is_chunked(len(data)):
             return self.add_stream(name, [data], len(data), mode=mode, uid=uid, gid=gid)
         entry = self._new_file(name, len(data), Owner(mode, uid, gid))
@@ -555,7 +561,7 @@ class LayerWriter:
 
 
 def write_layer_json(
-    out: Path,
+    out: StrPath,
     info: LayerInfo,
     contents: Sequence[dict[str, str]],
     **facts: Any,  # noqa: ANN401 - whatever JSON can hold
@@ -585,9 +591,10 @@ def write_layer_json(
         },
         indent=1,
     )
-    temporary = out / "layer.json.part"
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(out / "layer.json")
+    path = os.path.join(out, "layer.json")
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    os.replace(path + ".part", path)
 
 
 class _OutputInfo(NamedTuple):
@@ -604,12 +611,12 @@ class _Output:
         path: the blob.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.offset = 0
         """Bytes of the blob so far, what is still buffered included."""
         self._path = path
-        self._temporary = path.with_name(path.name + ".part")
-        self._file = self._temporary.open("wb", buffering=0)
+        self._temporary = path + ".part"
+        self._file = open(self._temporary, "wb", buffering=0)  # noqa: SIM115 - closed by close and abort
         self._worker = _Worker()
         self._blob_hash = hashlib.sha256()
         self._blob_pieces: list[bytes] = []
@@ -652,7 +659,7 @@ class _Output:
         self.sync()
         self._worker.stop()
         self._file.close()
-        self._temporary.replace(self._path)
+        os.replace(self._temporary, self._path)
         return _OutputInfo(
             "sha256:" + self._blob_hash.hexdigest(),
             self.offset,
@@ -664,7 +671,8 @@ class _Output:
         """Remove the file."""
         self._worker.abort()
         self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self._temporary)
 
     def _flush_blob(self) -> None:
         if self._blob_pieces:
@@ -762,8 +770,8 @@ def _footer(toc_offset: int) -> bytes:
     return footer
 
 
-def _pieces_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as file:
+def _pieces_of(path: StrPath) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as file:
         while True:
             piece = file.read(PIECE)
             if not piece:

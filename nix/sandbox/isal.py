@@ -68,7 +68,7 @@ class Isal:
     """
 
     def __init__(self, path: str) -> None:
-        name = os.path.basename(os.path.realpath(path))  # noqa: PTH119 - pathlib is slow to import
+        name = os.path.basename(os.path.realpath(path))
         if name not in _KNOWN:
             raise IsalError(f"{path} is {name}, and known are {', '.join(_KNOWN)}")
         try:

@@ -73,7 +73,7 @@ def _folder(folder: Path) -> dict[str, _Entry]:
 
 def _entry(path: Path) -> _Entry:
     if path.is_symlink():
-        return os.readlink(path)  # noqa: PTH115 - a Path drops a trailing slash
+        return os.readlink(path)
     return _folder(path) if path.is_dir() else path
 
 

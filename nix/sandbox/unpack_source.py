@@ -206,6 +206,6 @@ def _settle(target: Path) -> None:
     """Give every file and folder the same time, and folders a mode that lets a build write."""
     for folder, _, files in os.walk(target, topdown=False):
         for name in files:
-            os.utime(os.path.join(folder, name), (EPOCH, EPOCH), follow_symlinks=False)  # noqa: PTH118
+            os.utime(os.path.join(folder, name), (EPOCH, EPOCH), follow_symlinks=False)
         Path(folder).chmod(0o755)
         os.utime(folder, (EPOCH, EPOCH))

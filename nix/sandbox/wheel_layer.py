@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import bytecode
@@ -55,22 +55,23 @@ def build(spec: dict[str, Any]) -> None:
         LayerError: the wheel is refused (WheelError), or the image's Python fails (CompileError).
         OSError: something cannot be read or written.
     """
-    out = Path(spec["out"])
-    out.mkdir(parents=True, exist_ok=True)
-    path = Path(spec["wheel"])
+    out: str = spec["out"]
+    os.makedirs(out, exist_ok=True)
+    path: str = spec["wheel"]
     if spec["filename"] is None:
         path = _built(path, spec["locked"])
     with ExitStack() as stack:
-        file = stack.enter_context(path.open("rb", buffering=0))
+        file = stack.enter_context(open(path, "rb", buffering=0))
         limit = spec.get("max_unpacked") or _MAX_UNPACKED
-        wheel = Wheel(file.fileno(), spec["filename"] or path.name, spec["python_version"], f"/{VENV}", limit)
+        name = spec["filename"] or os.path.basename(path)
+        wheel = Wheel(file.fileno(), name, spec["python_version"], f"/{VENV}", limit)
         wrappers = wheel.wrappers()
         requires = wheel.requires()
         wheel.drop(set(wrappers))
         compiler = _start_compiler(wheel, path, spec)
         if compiler is not None:
             stack.enter_context(compiler)
-        layer = stack.enter_context(LayerWriter(out / "blob", chunk_size=spec.get("chunk_size")))
+        layer = stack.enter_context(LayerWriter(f"{out}/blob", chunk_size=spec.get("chunk_size")))
         kernels = Kernels()
         libraries: dict[str, elf.Reader] = {}
         written = _add_files(layer, wheel, kernels, libraries)
@@ -101,29 +102,30 @@ def build(spec: dict[str, Any]) -> None:
     write_layer_json(out, info, [package])
 
 
-def _built(folder: Path, locked: dict[str, str | None]) -> Path:
+def _built(folder: str, locked: dict[str, str | None]) -> str:
     """The wheel in a folder, held against the lock.
 
     Raises:
         LayerError: it is another one.
     """
-    [path] = folder.glob("*.whl")
+    [filename] = (name for name in os.listdir(folder) if name.endswith(".whl"))
+    path = f"{folder}/{filename}"
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
     expected, got = locked["sha256"], digest.hexdigest()
-    if (expected and expected != got) or (locked["filename"] and locked["filename"] != path.name):
+    if (expected and expected != got) or (locked["filename"] and locked["filename"] != filename):
         raise LayerError(
             f"the wheel that was built of {locked['name']} {locked['version']} is not the one in the lock: expected "
-            f"{locked['filename']} with sha256 {expected}, got {path.name} with sha256 {got}; its build is not "
+            f"{locked['filename']} with sha256 {expected}, got {filename} with sha256 {got}; its build is not "
             "the same on every machine. To lock the one that is built here: "
             f"builder lock --upgrade-package {locked['name']}"
         )
     return path
 
 
-def _start_compiler(wheel: Wheel, file: Path, spec: dict[str, Any]) -> bytecode.Compiler | None:
+def _start_compiler(wheel: Wheel, file: str, spec: dict[str, Any]) -> bytecode.Compiler | None:
     """Start compiling what an installer would compile: the sources in site-packages."""
     if not spec.get("bytecode", True):
         return None
@@ -206,6 +208,7 @@ def _add_file(layer: LayerWriter, wheel: Wheel, placed: Placed, also: list[Any])
 
 if __name__ == "__main__":
     try:
-        build(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+        with open(sys.argv[1], encoding="utf-8") as file:
+            build(json.load(file))
     except (LayerError, OSError) as failure:
         sys.exit(f"error: {failure}")

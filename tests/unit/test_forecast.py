@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from lock_samples import SHA, app, lock_file, wheel
+from lock_samples import SHA, app, deb, lock_file, wheel
 
 from builder import nix
 from builder.cli.plan import _lines
@@ -69,6 +69,17 @@ def test_debian_packages_count_as_well(tmp_path: Path, store: list[str]) -> None
     assert SHA
     found = of(tmp_path)
     assert found.download == found.debian_packages * 1234 == 4 * 1234
+
+
+def test_what_only_the_build_uses_is_fetched_and_is_no_part_of_the_image(
+    tmp_path: Path, store: list[str]
+) -> None:
+    lock = locked()
+    debs = (deb("libisal2", "2.30.0-5", size=106_000),)
+    base = lock.base.model_copy(update={"tools": {"x86_64": debs, "aarch64": debs}})
+    found = forecast(app(tmp_path, machine_types=("GPU-H100",)), lock.model_copy(update={"base": base}))
+    assert found.download == found.debian_packages * 1234 + 106_000
+    assert found.debian_packages == 4
 
 
 def test_cuda_is_told_with_its_reason_and_the_driver(tmp_path: Path, store: list[str]) -> None:

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from lock_samples import SHA, app, lock_file, wheel
+from lock_samples import SHA, app, deb, lock_file, wheel
 from packaging.pylock import Pylock, is_valid_pylock_path
 
 from builder.errors import LockError
@@ -96,6 +96,16 @@ ADDITIONS = (
 def with_additions(*additions: Addition) -> LockFile:
     content = lock_file(*WHEELS)
     return LockFile(content.lock.model_copy(update={"additions": additions}), content.declared)
+
+
+def test_tools_are_read_as_they_were_written_and_a_lock_without_is_one_too(path: Path) -> None:
+    content = lock_file(*WHEELS)
+    assert "tools" not in dumps(content)
+    tools = {"x86_64": (deb("libisal2", "2.30.0-5"),), "aarch64": ()}
+    base = content.lock.base.model_copy(update={"tools": tools})
+    found = LockFile(content.lock.model_copy(update={"base": base}), content.declared)
+    write_lock(path, found)
+    assert read_lock(path) == found
 
 
 def test_additions_are_read_as_they_were_written(path: Path) -> None:

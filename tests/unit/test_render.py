@@ -103,6 +103,17 @@ def test_every_pin_is_in_the_expression():
     assert '"builder.lock.digest" = "sha256:feed";' in text
 
 
+def test_tools_are_in_the_expression_for_the_machine_that_builds():
+    lock = make_lock()
+    assert "tools" not in render(make_spec(), lock, f"sha256:{HASH}")
+    tools = {"x86_64": (deb("libisal2"),), "aarch64": ()}
+    base = lock.base.model_copy(update={"tools": tools})
+    text = render(make_spec(), lock.model_copy(update={"base": base}), f"sha256:{HASH}")
+    assert re.search(
+        r'tools = \{\s+"aarch64" = \[\s+\];\s+"x86_64" = \[\s+\(builder\.deb .*libisal2_1\.0_amd64', text
+    )
+
+
 def test_what_a_lock_or_app_holds_cannot_become_code():
     evil = '"; evil = builtins.readFile /etc/passwd; x = "${toString 1}'
     wheel = Wheel(name=evil, version=evil, filename=evil, sha256=HASH, size=5, url=evil)

@@ -88,6 +88,8 @@ def archive(tmp_path, monkeypatch):
     found.add("python3", "3.11.2-1+b1", Depends="python3.11 (>= 3.11.2-1~)")
     found.add("python3-distutils", "3.11.2-3")
     found.add("python3-gdbm", "3.10.1-1")
+    found.add("libisal2", Depends="libc6 (>= 1), libhelp0")
+    found.add("libhelp0")
     found.add("libgl1", Depends="libglvnd0, libc6 (>= 1)")
     found.add("libglvnd0")
     found.publish()
@@ -129,6 +131,46 @@ def test_busybox_is_pinned_by_the_program_in_it_too(lock):
     assert busybox["x86_64"].architecture == "amd64"
     # The same program in both packages: the folder that Nix knows is the same.
     assert busybox["x86_64"].nar_sha256 == busybox["aarch64"].nar_sha256 != busybox["x86_64"].sha256
+
+
+def test_tools_are_pinned_for_both_architectures_with_what_the_base_has_not(lock):
+    base = lock()
+    assert {name: names(debs) for name, debs in base.tools.items()} == {
+        "x86_64": ["libhelp0", "libisal2"],
+        "aarch64": ["libhelp0", "libisal2"],
+    }
+    assert {deb.architecture for deb in base.tools["aarch64"]} == {"arm64"}
+
+
+def test_a_suite_without_a_tool_has_a_base_without_it(archive, lock):
+    del archive.packages["bookworm"]["libisal2"]
+    archive.publish()
+    old = lock()
+    assert old.tools == {"x86_64": (), "aarch64": ()}
+    assert lock(keep=old) == old
+
+
+def test_a_base_from_before_there_were_tools_gets_them_and_stays_as_it_is(archive, lock):
+    old = lock(system_packages=["libgl1"])
+    archive.add("libc6", "2")
+    archive.publish()
+    for more in ([], ["libgl1"]):
+        new = lock(keep=old.model_copy(update={"tools": {}}), system_packages=more)
+        assert new == old.model_copy(update={"extra": old.extra if more else ()})
+    assert lock.notes == []
+
+
+def test_a_base_that_is_too_old_for_a_tool_is_updated_and_said_so(archive, lock):
+    old = lock().model_copy(update={"tools": {}})
+    archive.add("libc6", "2")
+    archive.add("libhelp0", Depends="libc6 (>= 2)")
+    archive.publish()
+    new = lock(keep=old)
+    assert next(deb.version for deb in new.debs["x86_64"] if deb.package == "libc6") == "2"
+    assert names(new.tools["x86_64"]) == ["libhelp0", "libisal2"]
+    assert lock.notes == [
+        "the base is updated: libhelp0 1 needs libc6 (>= 2), newer than the one in the lock"
+    ]
 
 
 def test_system_packages_come_with_their_dependencies_for_the_target_alone(lock):
