@@ -1,6 +1,6 @@
 """Inflates gzip members by Intel's ISA-L, in half of the time that zlib takes.
 
-The library is Debian's libisal2, called by ctypes, so importing this takes 10 ms. What it inflates is what zlib
+The library is Debian's libisal2, called by ctypes, which takes a while to import. What it inflates is what zlib
 inflates; where it refuses, or is not one that is known here, its caller takes zlib.
 """
 
