@@ -79,6 +79,16 @@ def find_target(target: str, *, cwd: Path | None = None) -> Target:
     return _named_target(target, cwd)
 
 
+def named_apps(cwd: Path) -> list[str]:
+    """The apps that the nearest pyproject.toml names, from a folder upwards.
+
+    Raises:
+        DeclarationError: pyproject.toml is wrong.
+    """
+    tables = _find_tables(cwd.absolute())
+    return [] if tables is None else list(dict.fromkeys([*tables[1], *tables[2]]))
+
+
 def app_name(text: str, *, where: str) -> str:
     """Turn a class name or a free name into an app's name, matching `[a-z0-9][a-z0-9_-]*`.
 

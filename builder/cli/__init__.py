@@ -24,6 +24,7 @@ _COMMANDS = {
     "cache": "cache",
     "check": "check",
     "diff": "diff",
+    "init": "init",
     "load": "load",
     "lock": "lock",
     "machines": "machines",
