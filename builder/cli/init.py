@@ -27,16 +27,22 @@ def init(targets: tuple[str, ...], forge: Forge | None, install: str | None, for
     from builder.new_files import write_new
 
     files: dict[Path, str] = {}
+    told: list[str] = []
     if forge is not None:
-        files |= _workflow(forge, targets, install)
+        _workflow(forge, targets, install, files, told)
     if not files:
         raise click.UsageError("Say what to write: --ci github or --ci gitlab.")
     write_new(files, force=force)
     for path in files:
         click.echo(f"{path}: written")
+    for line in told:
+        click.echo(f"  {line}")
 
 
-def _workflow(forge: Forge, targets: tuple[str, ...], install: str | None) -> dict[Path, str]:
+def _workflow(
+    forge: Forge, targets: tuple[str, ...], install: str | None, files: dict[Path, str], told: list[str]
+) -> None:
+    """Add a forge's workflow to the files that are to be written, and what there is to say of it."""
     from builder.app_search import find_apps
     from builder.installed_from import requirement
     from builder.workflows import FILES, default_branch, require_top, workflow
@@ -45,8 +51,9 @@ def _workflow(forge: Forge, targets: tuple[str, ...], install: str | None) -> di
     require_top(folder)
     apps = find_apps(folder, targets)
     wanted = install or requirement()
-    other = "" if install else " (--install names another)"
-    text = workflow(forge, apps, requirement=wanted, branch=default_branch(folder))
-    click.echo(f"It builds {', '.join(app.target for app in apps)}, and has pip install {wanted}{other}.")
-    click.echo("Commit it with the apps' locks; the settings it has use for are at its top.")
-    return {FILES[forge]: text}
+    files[FILES[forge]] = workflow(forge, apps, requirement=wanted, branch=default_branch(folder))
+    told += [
+        f"builds {', '.join(app.target for app in apps)}",
+        f"has pip install {wanted}" + ("" if install else "; --install names another"),
+        "Commit it with the apps' locks. The settings it has use for are at its top.",
+    ]
