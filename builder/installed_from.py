@@ -25,14 +25,17 @@ def _place(found: dict[str, Any]) -> str:
     if url.startswith("file:") or redact(url) != url:
         # A folder of this machine, or a place that is only for those who have a password.
         return _release()
+    parts = []
     if vcs := found.get("vcs_info"):
         place = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
     else:
+        place = url
         hashes = found.get("archive_info", {}).get("hashes") or {}
-        place = url + (f"#sha256={hashes['sha256']}" if "sha256" in hashes else "")
+        if "sha256" in hashes:
+            parts.append(f"sha256={hashes['sha256']}")
     if folder := found.get("subdirectory"):
-        place += f"#subdirectory={folder}"
-    return f"builder @ {place}"
+        parts.append(f"subdirectory={folder}")
+    return f"builder @ {place}" + ("#" + "&".join(parts) if parts else "")
 
 
 def _release() -> str:

@@ -332,20 +332,16 @@ def nar_hashes(paths: Iterable[str], *, store_url: str | None = None) -> dict[st
     Raises:
         BuildError: the store cannot be reached.
     """
-    wanted = {path.rpartition("/")[2]: path for path in paths}
-    found = {}
     where = ["--store", store_url, "--option", "narinfo-cache-negative-ttl", "0"] if store_url else []
-    said = json.loads(run("nix", "path-info", "--json", *where, *wanted.values()))
-    # By path since 2.19, the store's folder left out since 2.33; before, each entry says its path.
-    entries = (
-        said.get("info", said).items()
-        if isinstance(said, dict)
-        else ((entry["path"], entry) for entry in said)
-    )
-    for path, entry in entries:
-        if entry and "narHash" in entry:
-            found[wanted[path.rpartition("/")[2]]] = json.dumps(entry["narHash"]).strip('"')
-    return found
+    return read_path_info(run("nix", "path-info", "--json", *where, *paths))
+
+
+def read_path_info(text: str) -> dict[str, str]:
+    """By path the hash of its NAR, out of what `nix path-info --json` prints; the paths that are there."""
+    said = json.loads(text)
+    # By path since 2.19; before, each entry says its own.
+    entries = said.items() if isinstance(said, dict) else ((entry["path"], entry) for entry in said)
+    return {path: str(entry["narHash"]) for path, entry in entries if entry and "narHash" in entry}
 
 
 def unpack(store_url: str, path: str, target: Path) -> None:

@@ -8,8 +8,10 @@ import ctypes
 import json
 import re
 import socket
+import ssl
 import subprocess
 import time
+import urllib.request
 
 from conftest import free_port
 from private_ca import PrivateCA
@@ -66,6 +68,21 @@ class Registry:
         words = ["skopeo", "inspect", "--raw", f"docker://{self.host}/{reference}"]
         done = subprocess.run(words, capture_output=True, check=True, env={"PATH": "/usr/bin:/bin", **env})
         return json.loads(done.stdout)
+
+    def put_index(self, reference, *entries):
+        """Put an index of several images under a tag: descriptors of manifests that the repository has."""
+        media_type = "application/vnd.oci.image.index.v1+json"
+        repository, _, tag = reference.partition(":")
+        body = {"schemaVersion": 2, "mediaType": media_type, "manifests": entries}
+        token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        request = urllib.request.Request(
+            f"https://{self.host}/v2/{repository}/manifests/{tag}",
+            data=json.dumps(body).encode(),
+            method="PUT",
+            headers={"Content-Type": media_type, "Authorization": f"Basic {token}"},
+        )
+        context = ssl.create_default_context(cafile=str(self.authority.cert))
+        urllib.request.urlopen(request, context=context).close()
 
     def blobs_sent(self, start):
         """Digests of the blobs that were put, in what was logged from a place on."""

@@ -39,7 +39,8 @@ def test_an_image_that_can_be_made_again_passes_step_by_step(project):
     digest = project.build()["digest"]
     done = project.run("check", "app.py", "--json", "--junit", "check.xml")
     said = json.loads(done.out)
-    assert (said["digest"], said["different"]) == (digest, [])
+    assert (said["digest"], said["different"], said["comparisons"]) == (digest, [], [])
+    assert "has no digest recorded" in done.err
     suite = ET.fromstring((project.folder / "check.xml").read_text())
     assert (suite.get("tests"), suite.get("failures")) == (str(said["steps"]), "0")
     names = {case.get("name") for case in suite}
@@ -105,20 +106,23 @@ def test_an_image_is_compared_with_what_its_lock_a_cache_and_a_registry_have(pro
     assert (again["recorded"], again["changed"]) == (digest, False)
     project.run("cache", "keygen", "me", env=env)
     project.run("cache", "push", "app.py", "--cache", "cache", env=env)
-    reference = f"docker://{registry.host}/team/app:1"
-    project.run("push", "app.py", reference, env=env)
-    words = ("check", "app.py", "--json", "--cache", "cache", "--registry", reference)
-    found = outcomes(project.run(*words, env=env))
+    one, two, both = (f"docker://{registry.host}/team/app:{tag}" for tag in ("1", "2", "both"))
+    project.run("push", "app.py", one, env=env)
+    project.app(["humanize==4.14.0"], name="other.py", class_name="App", body="    other = 1")
+    other = json.loads(project.run("push", "other.py", two, "--json", env=env).out)["digest"]
+    # An index has both: the one for this image's processor counts.
+    entries = [described(registry, other, "arm64", env), described(registry, digest, "amd64", env)]
+    registry.put_index("team/app:both", *entries)
+    words = ("check", "app.py", "--json", "--cache", "cache", "--registry")
+    found = outcomes(project.run(*words, both, env=env))
     assert {kind: entry["state"] for kind, entry in found.items()} == dict.fromkeys(
         ("recorded", "cache", "registry"), "same"
     )
     assert found["registry"]["there"] == digest
 
-    # Another image under the same tag, and another layer at the same path of the cache.
-    project.app(["humanize==4.14.0"], name="other.py", class_name="App", body="    other = 1")
-    project.run("push", "other.py", reference, env=env)
+    # Another image under a tag, and another layer at the same path of the cache.
     blob = forge_layer(project.folder / "cache")
-    done = project.run(*words, "--junit", "check.xml", env=env, check=False)
+    done = project.run(*words, two, "--junit", "check.xml", env=env, check=False)
     assert done.code == 1
     found = outcomes(done)
     assert (found["recorded"]["state"], found["registry"]["state"]) == ("same", "different")
@@ -145,9 +149,21 @@ def test_an_image_is_compared_with_what_its_lock_a_cache_and_a_registry_have(pro
     assert "layer app: not the same" in done.out
     assert done.out.count("could not be compared") == 2
     project.app(["humanize==4.14.0", "tomli==2.2.1"])
-    done = project.run("check", "app.py", "--json")
-    assert outcomes(done) == {}
-    assert "has no digest recorded" in done.err
+    project.run("lock", "app.py")
+    assert "recorded" not in lock.read_text()
+
+
+def described(registry, digest, architecture, env):
+    """A manifest of team/app as an index describes it."""
+    words = ["skopeo", "inspect", "--raw", f"docker://{registry.host}/team/app@{digest}"]
+    text = subprocess.run(words, capture_output=True, check=True, env={**os.environ, **env}).stdout
+    platform = {"os": "linux", "architecture": architecture}
+    return {
+        "mediaType": json.loads(text)["mediaType"],
+        "digest": digest,
+        "size": len(text),
+        "platform": platform,
+    }
 
 
 def forge_layer(cache):

@@ -159,8 +159,8 @@ def test_no_app_and_two_of_one_name_are_refused(tmp_path: Path) -> None:
             f"builder @ git+https://host/b.git@{COMMIT}",
         ),
         (
-            '{"url": "https://host/builder.whl", "archive_info": {"hashes": {"sha256": "abc"}}}',
-            "builder @ https://host/builder.whl#sha256=abc",
+            '{"url": "https://host/b.zip", "archive_info": {"hashes": {"sha256": "abc"}}, "subdirectory": "sub"}',
+            "builder @ https://host/b.zip#sha256=abc&subdirectory=sub",
         ),
         ('{"url": "https://me:hush@host/builder.whl", "archive_info": {}}', f"builder=={version()}"),
     ],
