@@ -11,8 +11,11 @@ RUN_TOOLS := nix:nix-bin podman:podman,runc skopeo:skopeo gpgv:gpgv \
   /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 TEST_TOOLS := $(RUN_TOOLS) umoci:umoci docker-registry:docker-registry unshare:util-linux /usr/lib/$(shell uname -m)-linux-gnu/libisal.so.2:libisal2 xz:xz-utils go:golang-go \
   git:git openssl:openssl /usr/sbin/nginx:nginx-light /usr/sbin/fcgiwrap:fcgiwrap \
+  shellcheck:shellcheck jq:jq curl:curl \
   $(GOCODE)/containerd/stargz-snapshotter:golang-github-containerd-stargz-snapshotter-dev \
   $(GOCODE)/opencontainers/image-spec/schema:golang-github-opencontainers-image-spec-dev
+# What it recommends are programs for every kind of file there is.
+LEAN_TOOLS := diffoscope:--no-install-recommends,diffoscope-minimal
 BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah
 
 .PHONY: help demo test test-fast bench lint format venv run-tools test-tools bench-tools
@@ -53,6 +56,7 @@ run-tools:
 
 test-tools:
 	$(call ensure,$(TEST_TOOLS))
+	$(call ensure,$(LEAN_TOOLS))
 
 bench-tools:
 	$(call ensure,$(BENCH_TOOLS))

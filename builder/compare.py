@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder import process
-from builder.errors import BuildError, DeclarationError
+from builder.errors import DeclarationError
 from builder.lock import read_lock
-from builder.registry import skopeo
+from builder.registry import inspect_raw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,12 +180,8 @@ def _of_layout(title: str, path: Path) -> Side:
 
 
 def _of_registry(reference: str) -> Side:
-    found = []
-    for words in (["--raw"], ["--config", "--raw"]):
-        done = process.run([skopeo(), "inspect", *words, reference])
-        if done.returncode:
-            raise BuildError(f"{reference}: {done.stderr.strip().rpartition(chr(10))[2]}")
-        found.append(json.loads(done.stdout))
+    bare = reference.removeprefix(_REFERENCE)
+    found = [json.loads(inspect_raw(bare, config=config)) for config in (False, True)]
     return _of_image(reference, *found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
+    from builder.lock import Recorded
     from builder.machines import Machine
     from builder.models import Addition, AppSpec, Architecture, Base, Built, Wheel
     from builder.resolve import Resolution
@@ -154,6 +156,22 @@ def ensure_lock(
     return Locked(
         lock, path, write_lock(path, LockFile(lock, wanted), target=_target(spec, chosen_architecture))
     )
+
+
+def record(spec: AppSpec, architecture: Architecture | None, recorded: Recorded) -> bool:
+    """Write an image that was built from an app's lock into the lock's file; return whether that has changed.
+
+    Args:
+        spec: the app.
+        architecture: the target's; None for what the app's machines have.
+        recorded: what is known of the image.
+
+    Raises:
+        LockError: the lock is missing or malformed, or cannot be written.
+    """
+    path = lock_path(spec, architecture)
+    content = dataclasses.replace(read_lock(path), recorded=recorded)
+    return write_lock(path, content, target=_target(spec, content.lock.architecture))
 
 
 def _with_debian(

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -316,6 +317,57 @@ def copy(words: Iterable[str], *, log: Log) -> None:
         BuildError: a path is not there, or lacks a signature; or the store cannot be reached or written.
     """
     _logged("copy", words, log=log)
+
+
+def nar_hashes(paths: Iterable[str], *, store_url: str | None = None) -> dict[str, str]:
+    """What a store says of the content of paths: by path the hash of its NAR, in this Nix's own notation.
+
+    Args:
+        paths: store paths.
+        store_url: the store; None for this machine's.
+
+    Returns:
+        the paths that it has.
+
+    Raises:
+        BuildError: the store cannot be reached.
+    """
+    where = ["--store", store_url, "--option", "narinfo-cache-negative-ttl", "0"] if store_url else []
+    return read_path_info(run("nix", "path-info", "--json", *where, *paths))
+
+
+def read_path_info(text: str) -> dict[str, str]:
+    """By path the hash of its NAR, out of what `nix path-info --json` prints; the paths that are there."""
+    said = json.loads(text)
+    # By path since 2.19; before, each entry says its own.
+    entries = said.items() if isinstance(said, dict) else ((entry["path"], entry) for entry in said)
+    return {path: str(entry["narHash"]) for path, entry in entries if entry and "narHash" in entry}
+
+
+def unpack(store_url: str, path: str, target: Path) -> None:
+    """Have what another store has at a path, as files outside of any store.
+
+    Args:
+        store_url: the other store.
+        path: the path.
+        target: where to put it; nothing is there yet.
+
+    Raises:
+        BuildError: it cannot be had.
+    """
+    with tempfile.TemporaryFile() as nar:
+        words = [_executable("nix"), *settings(), "store", "dump-path", "--store", store_url, path]
+        with process.started(words, stdout=nar.fileno()) as dumped:
+            _, said = dumped.communicate()
+        if dumped.returncode:
+            raise BuildError(f"{path} cannot be had: {said.strip()}")
+        nar.seek(0)
+        with process.started(
+            [_executable("nix-store"), "--restore", str(target)], stdin=nar.fileno()
+        ) as restored:
+            _, said = restored.communicate()
+        if restored.returncode:
+            raise BuildError(f"{path} cannot be unpacked: {said.strip()}")
 
 
 def _logged(

@@ -31,6 +31,7 @@ def started(
     words: Sequence[str],
     *,
     stdin: int | None = None,
+    stdout: int | None = subprocess.PIPE,
     stderr: int | None = subprocess.PIPE,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -40,6 +41,7 @@ def started(
     Args:
         words: the program and its arguments.
         stdin: as `subprocess` has it.
+        stdout: as `subprocess` has it; a file's for what is not text.
         stderr: as `subprocess` has it; None shows the user what the program says there.
         cwd: its working directory.
         env: its whole environment; None for this process's.
@@ -50,7 +52,7 @@ def started(
     process = subprocess.Popen(
         words,
         stdin=stdin,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=stderr,
         cwd=cwd,
         env=env,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from builder.layout import Image
 
 _SCHEME = "docker://"
+_KEPT = "What was sent is kept there: the next push goes on from it."
 # distribution-spec, "Pulling manifests": a name, and a tag or none.
 _REFERENCE = re.compile(
     r"(?P<host>[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?)/"
@@ -63,6 +64,24 @@ def skopeo() -> str:
     return program
 
 
+def inspect_raw(reference: str, *, config: bool = False) -> str:
+    """The manifest that a registry has of an image, or its index, or its configuration: as it is there.
+
+    Args:
+        reference: see `check_reference`.
+        config: the configuration.
+
+    Raises:
+        BuildError: the registry refuses, has no such image or cannot be reached.
+        ToolError: skopeo is missing.
+    """
+    words = ["--config", "--raw"] if config else ["--raw"]
+    done = process.run([skopeo(), "inspect", *words, f"{_SCHEME}{reference}"])
+    if done.returncode:
+        raise _failure(reference, done.stderr, hint="")
+    return done.stdout
+
+
 def push(image: Image, references: Sequence[str], report: Callable[[str], None]) -> None:
     """Copy an image to registries, one after another; what a registry has is not sent.
 
@@ -93,19 +112,18 @@ def push(image: Image, references: Sequence[str], report: Callable[[str], None])
             # Its progress, in bytes, is for the terminal; what it says when it fails is the error's.
             done = process.run(words)
             if done.returncode:
-                raise _failure(reference, done.stderr)
+                raise _failure(reference, done.stderr, hint=_KEPT)
             found = digest.read_text("utf-8").strip()
         if found != image.digest:
             raise BuildError(f"{reference} has {found}, and not {image.digest}, which was built.")
 
 
-def _failure(reference: str, said: str) -> BuildError:
-    """The error that skopeo's last line comes to."""
+def _failure(reference: str, said: str, *, hint: str) -> BuildError:
+    """The error that skopeo's last line comes to; `hint` is for when nothing more is known."""
     last = redact(said.strip().rpartition("\n")[2])
     found = re.search(r'msg="(?P<text>(?:[^"\\]|\\.)*)"', last)
     text = found["text"].replace('\\"', '"') if found else last
     host = reference.partition("/")[0]
-    hint = "What was sent is kept there: the next push goes on from it."
     if "unauthorized" in text or "authentication required" in text or "denied" in text:
         hint = f"Log in: `podman login {host}` or `docker login {host}`."
     elif "x509" in text or "certificate" in text:

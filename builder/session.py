@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import nix
-from builder.errors import BuildError, ResolveError
+from builder.errors import BuildError, LockError, ResolveError
 from builder.load import declare
 from builder.variant import lock_file, variant
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from builder.build import Result
     from builder.layout import Image
+    from builder.lock import Origin, Recorded
     from builder.models import Addition, AppSpec, Architecture, Lock
     from builder.progress import Display
     from builder.settings import Settings
@@ -161,27 +162,66 @@ def lock_app(
     return Locked(lock, path, lock_digest(read_lock(path)), changed)
 
 
-def derivation_of(request: Request, *, display: Display) -> tuple[Image, str]:
-    """Build an app, and say what Nix built it from.
+@dataclass(frozen=True)
+class Traced:
+    """An app's image, and what it was made from.
+
+    Attributes:
+        app: the app.
+        image: the image.
+        derivation: the path of its derivation.
+        locked: its lock.
+        origin: what decides the image, by hashes.
+        recorded: the image that the lock has recorded, if any.
+    """
+
+    app: Loaded
+    image: Image
+    derivation: str
+    locked: Locked
+    origin: Origin
+    recorded: Recorded | None
+
+
+def trace(request: Request, *, display: Display) -> Traced:
+    """Build an app, and say what it was made from. No binary cache is filled.
 
     Args:
         request: what was asked for.
         display: shows what goes on.
 
-    Returns:
-        the image, and the path of its derivation.
-
     Raises:
         BuilderError: any of the stages failed; see `builder.errors`.
     """
-    from builder import build
+    from builder import build, record
+    from builder.lock import read_lock
 
-    built = build_app(request, out_link=None, link=False, display=display)
+    built = build_app(request, out_link=None, link=False, display=display, fill_cache=False)
     app = load_app(request)
     locked = lock_app(app, replace(request, frozen=True), display=display)
     with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
         derivation = build.derivation(plan, app.settings, cache=cache_folder(), display=display)
-    return built.image, derivation
+        origin = record.origin(plan, locked.digest)
+    return Traced(app, built.image, derivation, locked, origin, read_lock(locked.path).recorded)
+
+
+def record_digest(request: Request, *, display: Display) -> tuple[Recorded, bool]:
+    """Build an app, and write the image's digest into its lock.
+
+    Returns:
+        what is recorded now, and whether that has changed the lock's file.
+
+    Raises:
+        LockError: the lock may not be written.
+        BuilderError: any of the stages failed; see `builder.errors`.
+    """
+    from builder import locking, record
+
+    if request.frozen:
+        raise LockError("--frozen forbids what --record-digest asks for", hint="Leave one of the two out.")
+    traced = trace(request, display=display)
+    recorded = record.record(traced.image, traced.origin)
+    return recorded, locking.record(traced.app.spec, request.architecture, recorded)
 
 
 def _build_or_add(
@@ -262,7 +302,9 @@ def _named(additions: Sequence[Addition]) -> str:
     )
 
 
-def build_app(request: Request, *, out_link: Path | None, link: bool, display: Display) -> Built:
+def build_app(
+    request: Request, *, out_link: Path | None, link: bool, display: Display, fill_cache: bool = True
+) -> Built:
     """Load, lock and build an app, or find that all of it was done before.
 
     Args:
@@ -270,6 +312,7 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
         out_link: where to put a link to the image; None for `result-<app>`, see `builder.variant`.
         link: whether to put one at all.
         display: shows what goes on.
+        fill_cache: whether to copy what was built into the binary cache, where one is configured.
 
     Raises:
         BuilderError: any of the stages failed; see `builder.errors`.
@@ -309,7 +352,7 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
                 break
             display.note(f"added to {lock.name}: {_named(additions)}")
         memory.keep(image, digest)
-        if steps:
+        if steps and fill_cache:
             _fill_cache(app, request, image, display)
     return Built(
         image=image,

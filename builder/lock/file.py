@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.lock.declared import Declared
+    from builder.lock.recorded import Recorded
     from builder.models import AppSpec, Architecture, Lock
 
 FORMAT = 3
@@ -24,10 +25,12 @@ class LockFile:
     Attributes:
         lock: the pins.
         declared: what they were chosen for.
+        recorded: the image that was built from them, where that is recorded.
     """
 
     lock: Lock
     declared: Declared
+    recorded: Recorded | None = None
 
 
 def lock_path(spec: AppSpec, architecture: Architecture | None = None) -> Path:

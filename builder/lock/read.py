@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from builder.errors import LockError
 from builder.lock.declared import Declared
 from builder.lock.file import FORMAT, LockFile
+from builder.lock.recorded import Recorded
 from builder.models import Base, Built, Lock, Source, Toolkit, Wheel
 
 if sys.version_info >= (3, 11):
@@ -87,6 +88,7 @@ class _Reader:
             described = Declared.model_validate(_underscored(ours.get("declared")))
             base = Base.model_validate(_base(ours.get("base")))
             cuda = Toolkit.model_validate(ours["cuda"]) if "cuda" in ours else None
+            recorded = Recorded.model_validate(ours["recorded"]) if "recorded" in ours else None
             lock = Lock.model_validate(
                 {
                     "name": ours.get("name"),
@@ -105,13 +107,15 @@ class _Reader:
             )
         except ValidationError as error:
             first = error.errors()[0]
-            place = {"Declared": "declared", "Base": "base", "Toolkit": "cuda"}.get(error.title, "")
+            place = {"Declared": "declared", "Base": "base", "Toolkit": "cuda", "Recorded": "recorded"}.get(
+                error.title, ""
+            )
             for part in first["loc"]:
                 place += f"[{part}]" if isinstance(part, int) else f".{part.replace('_', '-')}"
             raise self.fail("tool.builder." + place.lstrip("."), first["msg"].lower()) from error
         if "libc6" not in {deb.package for deb in base.debs.get(lock.architecture, ())}:
             raise self.fail(f"tool.builder.base.debs.{lock.architecture}", "libc6 is missing")
-        return LockFile(lock, described)
+        return LockFile(lock, described, recorded)
 
     def _ours(self, document: dict[str, Any]) -> dict[str, Any]:
         tool = document.get("tool")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from builder.lock.declared import Declared
+    from builder.lock.recorded import Recorded
     from builder.models import Addition, Deb, PinnedFile, Toolkit, Wheel
 
 
@@ -50,10 +51,10 @@ def write_lock(path: Path, content: LockFile, *, target: str = "TARGET") -> bool
 
 
 def lock_digest(content: LockFile) -> str:
-    """A lock's digest, `sha256:<hex>`, of its text without URLs.
+    """A lock's digest, `sha256:<hex>`, of its text without URLs and without the image that is recorded.
 
     URLs say where files were found once. An image is labelled with this digest, and must not differ with whose mirror
-    answered.
+    answered; nor can it be labelled with its own digest.
     """
     portable = content.lock.model_copy(update={"portable": True})
     text = dumps(LockFile(portable, content.declared))
@@ -132,6 +133,8 @@ def dumps(content: LockFile, *, target: str = "TARGET") -> str:
         lines += ["", "# What the machine that builds uses, and no image has.", "[tool.builder.base.tools]"]
         for name, debs in sorted(lock.base.tools.items()):
             lines += _debs(name, debs)
+    if content.recorded is not None:
+        lines += _recorded(content.recorded)
     return "\n".join(lines) + "\n"
 
 
@@ -242,6 +245,20 @@ def _cuda(toolkit: Toolkit) -> Iterator[str]:
     yield from (f"    {_inline(archive.model_dump())}," for archive in toolkit.archives)
     yield "]"
     yield ""
+
+
+def _recorded(recorded: Recorded) -> Iterator[str]:
+    yield ""
+    yield "# The image as it was when it was recorded, and what had gone into it; no part of the lock's digest."
+    yield "[tool.builder.recorded]"
+    yield f"digest = {_string(recorded.digest)}"
+    yield "layers = ["
+    yield from (f"    {_inline(layer.model_dump())}," for layer in recorded.layers)
+    yield "]"
+    yield ""
+    yield "[tool.builder.recorded.origin]"
+    for key, value in recorded.origin.model_dump().items():
+        yield f"{key} = {_string(value)}"
 
 
 def _debs(key: str, debs: Iterable[Deb]) -> Iterator[str]:

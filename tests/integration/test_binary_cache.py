@@ -6,13 +6,11 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 
+import cache_server
 import pytest
-from conftest import Project, free_port
-from private_ca import PrivateCA
+from conftest import Project
 
 # humanize has a layer with bytecode; the base is the largest layer.
 REQUIREMENTS = ["humanize==4.14.0"]
@@ -188,68 +186,10 @@ def test_a_cache_that_cannot_be_reached_delays_a_build_by_seconds(third):
     assert "http://127.0.0.1:9/ cannot be reached: it could not be downloaded" in done.err
 
 
-NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ }}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    scgi_temp_path {folder}/scgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    log_format asked '$request_method $uri $status';
-    access_log {folder}/access.log asked;
-    ssl_certificate {cert};
-    ssl_certificate_key {key};
-    client_max_body_size 0;
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        location /cache/ {{ root {folder}; dav_methods PUT; create_full_put_path on; }}
-        location /broken/ {{ return 500; }}
-    }}
-}}
-"""
-
-
-class WebServer:
-    """nginx with TLS, which takes what is put there."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.authority = PrivateCA(folder / "ca")
-        cert, key = self.authority.issue(["localhost"])
-        self.port = free_port()
-        (folder / "cache").mkdir()
-        text = NGINX.format(folder=folder, cert=cert, key=key, port=self.port)
-        (folder / "nginx.conf").write_text(text)
-        # Workers write as nobody where nginx is root's.
-        self.process = subprocess.Popen(
-            ["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf", "-g", "user root;"]
-        )
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError((folder / "error.log").read_text())
-
-    def url(self, name):
-        return f"https://localhost:{self.port}/{name}"
-
-    def asked(self):
-        return [line.split() for line in (self.folder / "access.log").read_text().splitlines()]
-
-
 @pytest.fixture
 def web(tmp_path_factory):
-    server = WebServer(tmp_path_factory.mktemp("web"))
-    yield server
-    server.process.terminate()
-    server.process.wait()
+    with cache_server.running(tmp_path_factory.mktemp("web")) as server:
+        yield server
 
 
 def test_a_web_server_takes_what_is_pushed_and_gives_it_to_another_host(first, second, web):

@@ -2,85 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import ctypes
 import json
-import re
-import socket
 import subprocess
-import time
 
 import pytest
-from conftest import free_port
-from private_ca import PrivateCA
-
-USER, PASSWORD = "writer", "canary/registry pass"
-_CONFIGURATION = """
-version: 0.1
-log: {{level: info, formatter: json}}
-storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
-http:
-  addr: localhost:{port}
-  tls: {{certificate: {cert}, key: {key}}}
-auth: {{htpasswd: {{realm: images, path: {folder}/passwords}}}}
-"""
-
-
-class Registry:
-    """Debian's docker-registry, with TLS from a private authority and a password."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.authority = PrivateCA(folder / "ca")
-        cert, key = self.authority.issue(["localhost"])
-        self.host = f"localhost:{free_port()}"
-        crypt = ctypes.CDLL("libcrypt.so.1").crypt
-        crypt.restype = ctypes.c_char_p
-        hashed = crypt(PASSWORD.encode(), b"$2b$05$abcdefghijklmnopqrstuu").decode()
-        (folder / "passwords").write_text(f"{USER}:{hashed}\n")
-        port = self.host.partition(":")[2]
-        text = _CONFIGURATION.format(folder=folder, port=port, cert=cert, key=key)
-        (folder / "config.yml").write_text(text)
-        self.log = folder / "log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                ["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", int(port))) == 0:
-                    return
-            time.sleep(0.1)
-        raise AssertionError(self.log.read_text())
-
-    def environment(self, folder, password=PASSWORD):
-        """A user's environment who trusts the authority and has logged in as docker does."""
-        config = folder / ".docker/config.json"
-        config.parent.mkdir(exist_ok=True)
-        token = base64.b64encode(f"{USER}:{password}".encode()).decode()
-        config.write_text(json.dumps({"auths": {self.host: {"auth": token}}}))
-        return {"HOME": str(folder), "SSL_CERT_FILE": str(self.authority.cert)}
-
-    def manifest(self, reference, env):
-        words = ["skopeo", "inspect", "--raw", f"docker://{self.host}/{reference}"]
-        done = subprocess.run(words, capture_output=True, check=True, env={"PATH": "/usr/bin:/bin", **env})
-        return json.loads(done.stdout)
-
-    def blobs_sent(self, start):
-        """Digests of the blobs that were put, in what was logged from a place on."""
-        put = re.findall(
-            rb'"PUT [^"]*/blobs/uploads/[^"]*digest=(sha256)%3A([0-9a-f]{64})', self.log.read_bytes()[start:]
-        )
-        return {f"{algorithm.decode()}:{value.decode()}" for algorithm, value in put}
+import registry_server
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    server = Registry(tmp_path_factory.mktemp("registry"))
-    yield server
-    server.process.terminate()
-    server.process.wait()
+    with registry_server.running(tmp_path_factory.mktemp("registry")) as server:
+        yield server
 
 
 def blobs(manifest):

@@ -99,6 +99,21 @@ def test_what_is_printed_is_for_people_or_for_scripts(
     assert body["changes"]["layers"][0]["after"] == {"version": "six 1.16", "size": 3}
 
 
+def test_markdown_has_tables_in_which_nothing_but_text_is_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = image(tmp_path, "a", {"base": "libc6 2"}, builder_python="@me <b>`x`|")
+    after = image(tmp_path, "b", {"base": "libc6 2", "new": "six 1.16"}, builder_python="3.11")
+    assert run(["diff", before, after, "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["| | before | after |", "|---|---|---|", "| `Python` | `@me <b>'x'/` | `3.11` |"]
+    assert "**layers**: 1 different, 1 the same" in lines
+    assert lines[-3].endswith("` |  | `six 1.16` | +0.0 MB |")
+    assert lines[-1] == "**size**: 0.0 MB -> 0.0 MB (+0.0 MB)"
+    assert run(["diff", before, before, "--markdown"]) == 0
+    assert capsys.readouterr().out == "The images are the same.\n"
+
+
 def test_a_lock_is_not_compared_with_an_image(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=r"is a lock, and .* is not"):
         compare(read_side(lock(tmp_path, "a.toml")), read_side(image(tmp_path, "b", {})))

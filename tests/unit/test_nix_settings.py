@@ -40,3 +40,16 @@ def test_caches_of_the_user_are_asked_and_the_default_one_is_not(machine, comman
 def test_a_configuration_that_cannot_be_read_means_no_caches(machine):
     machine("nothing")
     assert option("substituters") == ""
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        # Nix 2.8
+        '[{"path":"/nix/store/a-one","narHash":"sha256-XaiT","narSize":6512},{"path":"/nix/store/b-two","valid":false}]',
+        # Nix 2.26 and 2.34
+        '{"/nix/store/a-one":{"ca":null,"narHash":"sha256-XaiT","narSize":6512},"/nix/store/b-two":null}',
+    ],
+)
+def test_what_any_nix_says_of_paths_is_read(printed):
+    assert nix.read_path_info(printed) == {"/nix/store/a-one": "sha256-XaiT"}

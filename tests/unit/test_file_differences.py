@@ -7,9 +7,8 @@ import io
 import tarfile
 import zipfile
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET
 
-from builder.reproduce import FileDifference, Outcome, differences, junit
+from builder.file_differences import FileDifference, differences
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,12 +77,3 @@ def test_archives_whose_files_are_the_same_differ_as_files(tmp_path: Path) -> No
     text = layer(same=b"1")
     [found] = folders(tmp_path, {"blob": text}, {"blob": text + gzip.compress(b"", mtime=0)})
     assert found == FileDifference("blob", len(text))
-
-
-def test_junit_has_a_case_for_each_step_and_a_failure_for_what_differs() -> None:
-    same = Outcome("layer-six", "/six.drv")
-    other = Outcome("wheel-x", "/x.drv", ("/x", "/x.check"), (FileDifference("x.whl!when.py", 7),))
-    suite = ET.fromstring(junit("app", [same, other]))
-    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
-    assert [len(case) for case in suite] == [0, 1]
-    assert "x.whl!when.py: from byte 7 on" in (suite[1][0].text or "")
