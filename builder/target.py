@@ -79,6 +79,16 @@ def find_target(target: str, *, cwd: Path | None = None) -> Target:
     return _named_target(target, cwd)
 
 
+def named_apps(folder: Path) -> list[str]:
+    """The names of the apps in the pyproject.toml of a folder, of either tool.
+
+    Raises:
+        DeclarationError: that file is wrong.
+    """
+    tables = _tables_of(folder / "pyproject.toml")
+    return [] if tables is None else list(dict.fromkeys([*tables[0], *tables[1]]))
+
+
 def app_name(text: str, *, where: str) -> str:
     """Turn a class name or a free name into an app's name, matching `[a-z0-9][a-z0-9_-]*`.
 
@@ -148,28 +158,33 @@ def _is_name(name: str, cwd: Path) -> bool:
 
 def _find_tables(cwd: Path) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:
     """The nearest pyproject.toml that names apps, with its apps of both tools."""
+    for folder in (cwd, *cwd.parents):
+        pyproject = folder / "pyproject.toml"
+        if tables := _tables_of(pyproject):
+            return pyproject, *tables
+    return None
+
+
+def _tables_of(pyproject: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The apps of both tools that a pyproject.toml names; None where it names none, or is none."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    for folder in (cwd, *cwd.parents):
-        pyproject = folder / "pyproject.toml"
-        try:
-            data = tomllib.loads(pyproject.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise DeclarationError(f"{pyproject} is not valid TOML: {error}") from error
-        tool = data.get("tool", {})
-        found = []
-        for owner in ("builder", "fal"):
-            apps = tool.get(owner, {}).get("apps", {})
-            if not isinstance(apps, dict) or not all(isinstance(app, dict) for app in apps.values()):
-                raise DeclarationError(f"{pyproject}: [tool.{owner}.apps] must hold a table for each app")
-            found.append(apps)
-        if found[0] or found[1]:
-            return pyproject, found[0], found[1]
-    return None
+    try:
+        data = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DeclarationError(f"{pyproject} is not valid TOML: {error}") from error
+    tool = data.get("tool", {})
+    found = []
+    for owner in ("builder", "fal"):
+        apps = tool.get(owner, {}).get("apps", {})
+        if not isinstance(apps, dict) or not all(isinstance(app, dict) for app in apps.values()):
+            raise DeclarationError(f"{pyproject}: [tool.{owner}.apps] must hold a table for each app")
+        found.append(apps)
+    return (found[0], found[1]) if found[0] or found[1] else None
 
 
 def _builder_target(name: str, table: dict[str, Any], pyproject: Path) -> Target:
