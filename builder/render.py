@@ -6,6 +6,7 @@ goes through `nix_value`, so no name, path or URL can become code.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -151,6 +152,20 @@ def direct_url(package: Wheel | Built) -> dict[str, Any] | None:
     return content
 
 
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.templates()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - the output is Nix: every value is quoted by the `nix` filter
+    )
+    environment.filters["nix"] = nix_value
+    return environment.get_template("image.nix.j2")
+
+
 def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True) -> str:
     """Render the expression of an app's image.
 
@@ -164,16 +179,7 @@ def render(spec: AppSpec, lock: Lock, lock_digest: str, *, bytecode: bool = True
         Nix text: a function of the library (`builder`), the folder of the app's code (`code`) and those of local
         projects (`projects`, by package).
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - the output is Nix: every value is quoted by the `nix` filter
-    )
-    environment.filters["nix"] = nix_value
-    return environment.get_template("image.nix.j2").render(
+    return _template().render(
         spec=spec,
         lock=lock,
         groups=layering.group([*lock.wheels, *lock.built]),

@@ -118,6 +118,7 @@
       links = tools.run {
         name = "links";
         script = "link_check";
+        here = true;
         spec = {
           layers = map toString (builtins.attrValues wheelLayers);
           root = "${rootfs}";
@@ -128,6 +129,7 @@
       image = tools.run {
         name = names.storeName "image-${name}";
         script = "image";
+        here = true;
         spec = {
           layers = map toString all;
           links = "${links}";
