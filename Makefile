@@ -10,7 +10,7 @@ GOCODE := /usr/share/gocode/src/github.com
 RUN_TOOLS := nix:nix-bin podman:podman,runc skopeo:skopeo gpgv:gpgv \
   /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 TEST_TOOLS := $(RUN_TOOLS) umoci:umoci docker-registry:docker-registry unshare:util-linux xz:xz-utils go:golang-go \
-  git:git openssl:openssl /usr/sbin/nginx:nginx-light /usr/sbin/fcgiwrap:fcgiwrap \
+  git:git openssl:openssl ip:iproute2 /usr/sbin/sshd:openssh-server ssh:openssh-client /usr/sbin/nginx:nginx-light /usr/sbin/fcgiwrap:fcgiwrap \
   $(GOCODE)/containerd/stargz-snapshotter:golang-github-containerd-stargz-snapshotter-dev \
   $(GOCODE)/opencontainers/image-spec/schema:golang-github-opencontainers-image-spec-dev
 BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah

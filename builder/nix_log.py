@@ -10,6 +10,7 @@ import json
 import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from builder.nix_failure import explain, readable
 
@@ -87,22 +88,24 @@ class Log:
     def _start(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
         fields = event.get("fields") or []
-        if kind == _BUILD and fields:
-            self._drv[event["id"]] = fields[0]
-            self.built.append(fields[0])
-            # The second field is the machine it was handed to, "" for this one.
-            self._machines[fields[0]] = str(fields[1]) if len(fields) > 1 else ""
-            label = "build"
-        elif kind == _FETCH and fields:
-            self.fetched.append(fields[0])
-            label = "fetch"
-        elif kind == _BUILDS:
+        if kind == _BUILDS:
             self._all_builds = event["id"]
+        if kind not in (_BUILD, _FETCH) or not fields:
             return
+        name = readable(fields[0])
+        if kind == _BUILD:
+            self._drv[event["id"]] = fields[0]
+            if fields[0] in self._machines:
+                return  # what the machine says that it was handed to
+            self.built.append(fields[0])
+            # The second field is that machine, "" for this one.
+            if machine := fields[1] if len(fields) > 1 else "":
+                self._machines[fields[0]] = machine
+                name = f"{name} on {urlsplit(machine).hostname or machine}"
         else:
-            return
+            self.fetched.append(fields[0])
         self._active.add(event["id"])
-        self._reporter.started(label, readable(fields[0]), event["id"])
+        self._reporter.started("build" if kind == _BUILD else "fetch", name, event["id"])
 
     def _result(self, event: dict[str, Any]) -> None:
         fields = event.get("fields") or []

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import grp
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,11 +29,11 @@ _SSHD = """
 ListenAddress {address}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/authorized_keys
-PidFile {folder}/sshd.pid
+PidFile none
 StrictModes no
 UsePAM no
 PermitRootLogin prohibit-password
-SetEnv NIX_CONF_DIR={folder}/conf PATH={path}
+SetEnv NIX_CONF_DIR={folder}/conf XDG_CACHE_HOME={folder}/cache PATH={path}
 """
 
 
@@ -68,9 +71,15 @@ class Host:
         script = f'{users} && mount --rbind {self.folder}/nix /nix && mkdir -p /run/sshd && exec "$@"'
         return ("ip", "netns", "exec", self.name, "unshare", "-m", "sh", "-c", script, "sh")
 
-    def configure(self, text: str) -> None:
+    def configure(self, *lines: str) -> None:
+        """Write its nix.conf: what a machine that builds has, and more lines."""
+        try:
+            users = "nixbld" if grp.getgrnam("nixbld").gr_mem else ""
+        except KeyError:
+            users = ""
+        own = ["experimental-features = nix-command", "sandbox = true", f"build-users-group = {users}"]
         (self.folder / "conf").mkdir(exist_ok=True)
-        (self.folder / "conf/nix.conf").write_text(text)
+        (self.folder / "conf/nix.conf").write_text("\n".join([*own, *lines, ""]))
 
     def shell(self, *words: object) -> str:
         """Run a command here, and return what it prints."""
@@ -92,10 +101,31 @@ class Host:
         text = _SSHD.format(address=self.address, folder=folder, path=os.environ["PATH"])
         (folder / "sshd_config").write_text(text)
         self.start("/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd_config")
+        self._wait_for("Server listening")
+
+    def serve_files(self, folder: Path, port: int) -> None:
+        """Serve a folder by HTTP."""
+        words = ["-m", "http.server", port, "--bind", self.address, "--directory", folder]
+        self.start(sys.executable, "-u", *words)
+        self._wait_for("Serving HTTP")
+
+    def _wait_for(self, text: str) -> None:
         deadline = time.monotonic() + 10
-        while not (folder / "sshd.pid").exists():
-            assert time.monotonic() < deadline, (folder / "said").read_text()
+        while text not in (said := self.said()):
+            assert time.monotonic() < deadline, said
             time.sleep(0.05)
+
+    def said(self) -> str:
+        """What its servers have said."""
+        return (self.folder / "said").read_text()
+
+    def made_here(self) -> set[str]:
+        """The names of what was built in its store, rather than copied there."""
+        listed = json.loads(self.shell("nix", "path-info", "--all", "--json"))
+        # Nix before 2.19 has a list.
+        infos = listed.values() if isinstance(listed, dict) else listed
+        paths = [info["path"] for info in infos if info.get("ultimate") and not info["path"].endswith(".drv")]
+        return {path.partition("-")[2] for path in paths}
 
     def as_builder(self, key: Path, jobs: int = 1) -> str:
         """This host in the words of Nix's `builders`."""
@@ -123,7 +153,7 @@ def running(folder: Path, names: list[str]) -> Iterator[list[Host]]:
         for made in ("nix/store", "nix/var"):
             (folder / name / made).mkdir(parents=True)
         hosts.append(Host(f"{prefix}-{name}", f"{_NETWORK}.{number}", folder / name))
-        hosts[-1].configure("")
+        hosts[-1].configure("substituters =")
     switch, *others = hosts
     try:
         for host in hosts:
