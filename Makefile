@@ -21,7 +21,7 @@ help:
 	@echo 'make demo       build and run the demo app, and send it a request'
 	@echo 'make test       all tests: real Nix builds, real containers'
 	@echo 'make test-fast  unit tests: neither Nix nor network, seconds'
-	@echo 'make bench      race a Containerfile build on the same lock; measure a CUDA build, and what checks cost'
+	@echo 'make bench      race a Containerfile build on the same lock; measure a CUDA build, checks, and 200 apps'
 	@echo 'make lint       ruff, mypy and the format of Nix files'
 
 venv: .venv/installed
@@ -67,7 +67,7 @@ test-fast: venv
 	.venv/bin/python -m pytest tests/unit
 
 bench: venv bench-tools
-	@failed=0; for part in race cuda checks; do \
+	@failed=0; for part in race cuda checks many; do \
 	  echo "== bench/$$part.py"; .venv/bin/python bench/$$part.py || failed=1; \
 	done; exit $$failed
 

@@ -185,8 +185,8 @@ def build_with(
                 raise
             left = [machine for machine in left if machine not in lost]
             names = " and ".join(machine.url for machine in lost)
-            instead = "with the others" if left else "on this machine"
-            display.note(f"{names} was lost in the middle of a build, which goes on {instead}.")
+            instead = "with the others" if left else "here"
+            display.note(f"{names} was lost in the middle of a build. It goes on {instead}.")
 
 
 def _answering(machines: Sequence[Machine], display: Display) -> list[Machine]:

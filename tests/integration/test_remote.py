@@ -128,7 +128,7 @@ def test_a_cold_build_uses_all_machines_and_ends_right_where_one_is_lost_in_the_
         assert running.returncode == 0, "".join(said)
         assert json.loads(out)["digest"] == built[1]["digest"]
         assert (
-            f"ssh-ng://root@{two.address} was lost in the middle of a build, which goes on with the others"
+            f"ssh-ng://root@{two.address} was lost in the middle of a build. It goes on with the others"
             in "".join(said)
         )
         for host in (one, two):
