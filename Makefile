@@ -9,8 +9,9 @@ BUILDER := .venv/bin/builder
 GOCODE := /usr/share/gocode/src/github.com
 RUN_TOOLS := nix:nix-bin podman:podman,runc skopeo:skopeo gpgv:gpgv \
   /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
-TEST_TOOLS := $(RUN_TOOLS) umoci:umoci docker-registry:docker-registry unshare:util-linux /usr/lib/$(shell uname -m)-linux-gnu/libisal.so.2:libisal2 xz:xz-utils go:golang-go \
-  git:git openssl:openssl /usr/sbin/nginx:nginx-light /usr/sbin/fcgiwrap:fcgiwrap \
+TEST_TOOLS := $(RUN_TOOLS) umoci:umoci docker-registry:docker-registry unshare:util-linux xz:xz-utils go:golang-go \
+  /usr/lib/$(shell uname -m)-linux-gnu/libisal.so.2:libisal2 git:git openssl:openssl ip:iproute2 \
+  /usr/sbin/sshd:openssh-server ssh:openssh-client /usr/sbin/nginx:nginx-light /usr/sbin/fcgiwrap:fcgiwrap \
   shellcheck:shellcheck jq:jq curl:curl \
   $(GOCODE)/containerd/stargz-snapshotter:golang-github-containerd-stargz-snapshotter-dev \
   $(GOCODE)/opencontainers/image-spec/schema:golang-github-opencontainers-image-spec-dev
@@ -24,7 +25,7 @@ help:
 	@echo 'make demo       build and run the demo app, and send it a request'
 	@echo 'make test       all tests: real Nix builds, real containers'
 	@echo 'make test-fast  unit tests: neither Nix nor network, seconds'
-	@echo 'make bench      race a Containerfile build on the same lock; measure a CUDA build, and what checks cost'
+	@echo 'make bench      race a Containerfile build on the same lock; measure a CUDA build, checks, and 200 apps'
 	@echo 'make lint       ruff, mypy and the format of Nix files'
 
 venv: .venv/installed
@@ -71,7 +72,7 @@ test-fast: venv
 	.venv/bin/python -m pytest tests/unit
 
 bench: venv bench-tools
-	@failed=0; for part in race cuda checks; do \
+	@failed=0; for part in race cuda checks many; do \
 	  echo "== bench/$$part.py"; .venv/bin/python bench/$$part.py || failed=1; \
 	done; exit $$failed
 

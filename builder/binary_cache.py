@@ -188,8 +188,8 @@ def pull(cache: BinaryCache, path: str, *, log: Log) -> None:
     nix.copy(["--from", cache.url, *_trust(cache), path], log=log)
 
 
-def push(cache: BinaryCache, path: str, *, log: Log) -> None:
-    """Copy a path and all that it refers to into a cache, signed; what is there already is not sent.
+def push(cache: BinaryCache, *paths: str, log: Log) -> None:
+    """Copy paths and all that they refer to into a cache, signed; what is there already is not sent.
 
     Raises:
         BuildError: the cache cannot be reached or written.
@@ -198,17 +198,20 @@ def push(cache: BinaryCache, path: str, *, log: Log) -> None:
     url = cache.writable_url()
     if not cache.is_of_files:
         # Such a store keeps the signatures that paths have.
-        nix.run("nix", "store", "sign", "--recursive", "--key-file", str(cache.secret_key), path)
-    nix.copy(["--to", url, path], log=log)
+        nix.run("nix", "store", "sign", "--recursive", "--key-file", str(cache.secret_key), *paths)
+    nix.copy(["--to", url, *paths], log=log)
 
 
-def build_flags(cache: BinaryCache) -> tuple[str, ...]:
-    """Words for `nix build`, by which it asks a cache for each step before it builds it."""
-    return ("--option", "extra-substituters", cache.url, *_trust(cache), "--option", "fallback", "true")
+def build_flags(*caches: BinaryCache) -> tuple[str, ...]:
+    """Words for Nix, by which it asks caches for each step before it builds it; none without a cache."""
+    if not caches:
+        return ()
+    urls = " ".join(cache.url for cache in caches)
+    return ("--option", "extra-substituters", urls, *_trust(*caches), "--option", "fallback", "true")
 
 
-def _trust(cache: BinaryCache) -> tuple[str, ...]:
+def _trust(*caches: BinaryCache) -> tuple[str, ...]:
     words = ["--option", "stalled-download-timeout", "20", "--option", "narinfo-cache-negative-ttl", "0"]
-    if cache.public_keys:
-        words += ["--option", "extra-trusted-public-keys", " ".join(cache.public_keys)]
+    if keys := dict.fromkeys(key for cache in caches for key in cache.public_keys):
+        words += ["--option", "extra-trusted-public-keys", " ".join(keys)]
     return tuple(words)

@@ -20,6 +20,7 @@ from builder.links import Report, read_report
 from builder.local.masking import Masker
 from builder.nix_failure import PinnedFileError, readable
 from builder.nix_log import Log
+from builder.remote import build_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
     from builder.binary_cache import BinaryCache
     from builder.models import AppSpec, Lock, PinnedFile
     from builder.progress import Display
+    from builder.remote import Machine
     from builder.settings import Settings
     from builder.sources import Supply
 
 # The label of an image whose libraries lack something.
-_UNMET = "builder.link.optional"
+UNMET = "builder.link.optional"
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,43 @@ class Plan:
     runtime: nix.Added
 
 
+@dataclass(frozen=True)
+class Common:
+    """What all images have in common.
+
+    Attributes:
+        library: the Nix library.
+        runtime: the part of this package that goes into images.
+    """
+
+    library: nix.Added
+    runtime: nix.Added
+
+
+@contextlib.contextmanager
+def common_parts() -> Iterator[Common]:
+    """Gather what all images have in common; its folders exist until the context ends."""
+    from builder.runtime_files import image_modules
+
+    with scratch_folder() as scratch:
+        folders = {name: scratch / name for name in ("runtime", "nix")}
+        for folder in folders.values():
+            folder.mkdir()
+        copy_files(image_modules(), folders["runtime"])
+        yield Common(
+            library=stage_library(folders["nix"]), runtime=staged(folders["runtime"], "builder-runtime")
+        )
+
+
 @contextlib.contextmanager
 def plan(
-    spec: AppSpec, lock: Lock, lock_digest: str, settings: Settings, *, note: Callable[[str], None]
+    spec: AppSpec,
+    lock: Lock,
+    lock_digest: str,
+    settings: Settings,
+    *,
+    note: Callable[[str], None],
+    common: Common | None = None,
 ) -> Iterator[Plan]:
     """Gather what decides the image; nothing is fetched or built.
 
@@ -84,30 +120,34 @@ def plan(
         lock_digest: `sha256:<hex>` of the lock file.
         settings: the project's.
         note: told what was left out of the image, or masked in it.
+        common: what is gathered already, where several images are planned.
 
     Yields:
         the plan, whose folders exist until the context ends.
     """
-    from builder.runtime_files import image_modules
     from builder.trees import stage_projects
 
-    with scratch_folder() as scratch:
-        folders = {name: scratch / name for name in ("app", "runtime", "nix", "projects")}
+    with contextlib.ExitStack() as stack:
+        common = common or stack.enter_context(common_parts())
+        scratch = stack.enter_context(scratch_folder())
+        folders = {name: scratch / name for name in ("app", "projects")}
         for folder in folders.values():
             folder.mkdir()
         masker = masker_of(spec, settings)
         left_out = code.stage(code.Shipped.of(spec.model_dump()), folders["app"], masker)
-        copy_files(image_modules(), folders["runtime"])
         expression = render.render(spec, lock, lock_digest, bytecode=settings.bytecode)
         projects, warnings = stage_projects(lock, spec.root, folders["projects"], masker)
         for warning in (*left_out, *warnings):
             note(warning)
-        parts = {
-            "code": staged(folders["app"], "app"),
-            "library": stage_library(folders["nix"]),
-            "runtime": staged(folders["runtime"], "builder-runtime"),
-        }
-        yield Plan(spec=spec, lock=lock, expression=expression, projects=projects, **parts)
+        yield Plan(
+            spec=spec,
+            lock=lock,
+            expression=expression,
+            projects=projects,
+            code=staged(folders["app"], "app"),
+            library=common.library,
+            runtime=common.runtime,
+        )
 
 
 def masker_of(spec: AppSpec, settings: Settings) -> Masker:
@@ -135,15 +175,29 @@ def entry_expression(
         urls: URLs of files by sha256, for this build only.
         expression: the rendered expression as a file in the store.
     """
-    arguments = {"system": f"{nix.build_machine()}-linux", "mirrors": mirrors, "urls": urls}
+    return image_call(plan, library_call(plan, mirrors=mirrors, urls=urls), expression=expression)
+
+
+def library_call(plan: Plan, *, mirrors: Mapping[str, str], urls: Mapping[str, str]) -> str:
+    """An expression for the library, with this machine's matters; see `entry_expression`."""
+    arguments = {"system": f"{nix.build_machine()}-linux", "mirrors": dict(mirrors), "urls": dict(urls)}
     lines = [f"  {name} = {render.nix_value(value, 2)};" for name, value in arguments.items()]
     return "\n".join(
         [
-            f"import {nix.pure_path(expression)} {{",
-            f"builder = import {nix.pure_path(plan.library)} {{",
+            f"import {nix.pure_path(plan.library)} {{",
             *lines,
             f"  runtime = {nix.pure_path(plan.runtime)};",
-            "};",
+            "}",
+        ]
+    )
+
+
+def image_call(plan: Plan, library: str, *, expression: nix.Added) -> str:
+    """An expression for the image: the rendered one, called with an expression for the library."""
+    return "\n".join(
+        [
+            f"import {nix.pure_path(expression)} {{",
+            f"builder = {library};",
             f"code = {nix.pure_path(plan.code)};",
             *_projects(plan.projects),
             "}",
@@ -161,13 +215,24 @@ def _projects(projects: Mapping[str, nix.Added]) -> list[str]:
 
 
 def _add(plan: Plan) -> nix.Added:
-    """Put into the store what a plan has gathered; return the rendered expression as a file there."""
+    return add_plans([plan])[0]
+
+
+def add_plans(plans: Sequence[Plan]) -> list[nix.Added]:
+    """Put into the store what plans have gathered; return the rendered expressions as files there."""
     with scratch_folder() as scratch:
-        text = scratch / "image.nix"
-        text.write_text(plan.expression)
-        expression = staged(text, "image.nix")
-        nix.add([plan.code, plan.library, plan.runtime, expression, *plan.projects.values()])
-    return expression
+        expressions = []
+        for place, plan in enumerate(plans):
+            text = scratch / f"{place}.nix"
+            text.write_text(plan.expression)
+            expressions.append(staged(text, "image.nix"))
+        parts = {
+            added.store_path: added
+            for plan, expression in zip(plans, expressions, strict=True)
+            for added in (plan.code, plan.library, plan.runtime, expression, *plan.projects.values())
+        }
+        nix.add(parts.values())
+    return expressions
 
 
 def _prepare(
@@ -231,6 +296,7 @@ def build(
     out_link: Path | None,
     display: Display,
     binary_cache: BinaryCache | None = None,
+    machines: Sequence[Machine] = (),
 ) -> Result:
     """Build the image, or have it from a binary cache.
 
@@ -244,6 +310,7 @@ def build(
         out_link: where to put a link to the image, or None.
         display: shows what goes on.
         binary_cache: what is asked first for the image, and for each step of it.
+        machines: what steps are handed to.
 
     Raises:
         BuildError: a step failed.
@@ -261,7 +328,9 @@ def build(
         except PinnedFileError as error:
             # Nobody answers there: it is not asked for each step again.
             display.note(f"{binary_cache.shown} cannot be reached: {error.problem}")
-    return _build_here(plan, settings, flags, cache=cache, out_link=out_link, display=display)
+    return _build_here(
+        plan, settings, flags, cache=cache, out_link=out_link, display=display, machines=machines
+    )
 
 
 def _build_here(
@@ -272,37 +341,27 @@ def _build_here(
     cache: Path,
     out_link: Path | None,
     display: Display,
+    machines: Sequence[Machine],
 ) -> Result:
-    files = {store.store_name(file.filename): file for file in plan.lock.files}
     gone: dict[str, PinnedFileError] = {}
-    steps = 0
+    logs: list[Log] = []
+
+    def attempt(log: Log, words: tuple[str, ...], variables: dict[str, str]) -> str:
+        logs.append(log)
+        return nix.build(entry, log=log, out_link=out_link, flags=(*flags, *words), environment=variables)
+
     while True:
         try:
             entry, supply = _prepare(plan, settings, cache=cache, display=display, gone=gone)
         except NowhereError as error:
             if not gone:
                 raise
-            raise _nowhere(error, list(gone.values())) from error
+            raise nowhere(error, list(gone.values())) from error
         display.stage(f"Building {plan.spec.name}")
-        log = Log(display)
         try:
-            path = nix.build(entry, log=log, out_link=out_link, flags=flags)
+            path = build_with(machines, attempt, display=display)
         except PinnedFileError as error:
-            steps += len(log.built)
-            file = files.get(error.name)
-            if file and not error.url:
-                error.url = supply.urls.get(file.sha256) or file.url or ""
-            error.hint = _instead(plan.lock, error)
-            if file is None or file.sha256 in gone:
-                if error.answered:
-                    what = f"-package {file.name}" if file else ""
-                    error.hint += f" To lock what is there now: builder lock --upgrade{what}."
-                raise
-            gone |= {
-                other.sha256: error
-                for other in files.values()
-                if other is file or (not error.answered and _same_server(supply, other, error.url))
-            }
+            note_gone(plan, supply, gone, error)
             display.note(f"{error} Looking for it elsewhere.")
             continue
         except BuildError as error:
@@ -310,9 +369,9 @@ def _build_here(
                 raise
             raise _links(entry, display).error or error from None
         image = read_image(plan.spec.name, Path(path))
-        _note_labels(image, display)
-        links = _links(entry, display) if _UNMET in image.labels else None
-        return Result(image, steps + len(log.built), links)
+        note_labels(image, display)
+        links = _links(entry, display) if UNMET in image.labels else None
+        return Result(image, sum(len(log.built) for log in logs), links)
 
 
 def from_cache(plan: Plan, cache: BinaryCache, out_link: Path | None, display: Display) -> Image | None:
@@ -346,7 +405,36 @@ def from_cache(plan: Plan, cache: BinaryCache, out_link: Path | None, display: D
     return read_image(plan.spec.name, Path(path))
 
 
-def _nowhere(error: NowhereError, gone: Sequence[PinnedFileError]) -> BuilderError:
+def note_gone(plan: Plan, supply: Supply, gone: dict[str, PinnedFileError], error: PinnedFileError) -> None:
+    """Note that a file is not where it should be, so that it is looked for elsewhere.
+
+    Args:
+        plan: what was to be built.
+        supply: where its files were to be had.
+        gone: the errors of files by sha256; what is to be looked for is added.
+        error: what went wrong.
+
+    Raises:
+        PinnedFileError: the same, with what to do about it, where the file is none that an index may have.
+    """
+    files = {store.store_name(file.filename): file for file in plan.lock.files}
+    file = files.get(error.name)
+    if file and not error.url:
+        error.url = supply.urls.get(file.sha256) or file.url or ""
+    error.hint = _instead(plan.lock, error)
+    if file is None or file.sha256 in gone:
+        if error.answered:
+            what = f"-package {file.name}" if file else ""
+            error.hint += f" To lock what is there now: builder lock --upgrade{what}."
+        raise error
+    gone |= {
+        other.sha256: error
+        for other in files.values()
+        if other is file or (not error.answered and _same_server(supply, other, error.url))
+    }
+
+
+def nowhere(error: NowhereError, gone: Sequence[PinnedFileError]) -> BuilderError:
     """The error for a file that no place has, after some servers failed to give it."""
     for failure in gone:
         if not failure.answered:
@@ -373,7 +461,7 @@ def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:
     return own is not None and origin(own) == origin(url)
 
 
-def _note_labels(image: Image, display: Display) -> None:
+def note_labels(image: Image, display: Display) -> None:
     """Tell what the checks have found that is no error."""
     if by_ptx := image.labels.get("builder.cuda.by-ptx"):
         display.note(

@@ -8,6 +8,7 @@ the time that its file takes to load.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from dataclasses import asdict
@@ -31,6 +32,7 @@ def _digest(path: Path) -> str | None:
         return None
 
 
+@functools.cache
 def _tool() -> list[tuple[str, int, int]]:
     """This program: its files' names, times and sizes, which an update of it changes."""
     found = []

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder import process, store
 from builder.errors import BuildError, ToolError
@@ -279,7 +279,7 @@ def build(
         "--expr",
         expression,
     ]
-    printed = _logged("build", words, log=log, environment=environment)
+    printed = _logged("nix", ("build",), words, log=log, environment=environment)
     return str(json.loads(printed)[0]["outputs"]["out"])
 
 
@@ -306,6 +306,66 @@ def is_valid(path: str) -> bool:
     return process.run([_executable("nix-store"), "--check-validity", path]).returncode == 0
 
 
+def has_own_store() -> bool:
+    """Whether Nix writes the store as this user; otherwise a daemon does, with its own keys and configuration."""
+    # As Nix itself decides.
+    return os.access(os.environ.get("NIX_STATE_DIR") or "/nix/var/nix", os.W_OK)
+
+
+def ping(store_url: str, environment: Mapping[str, str]) -> None:
+    """See that another store answers.
+
+    Args:
+        store_url: its URL.
+        environment: added to Nix's own.
+
+    Raises:
+        BuildError: it does not.
+    """
+    words = [_executable("nix"), *settings(), "store", "ping", "--store", store_url]
+    done = process.run(words, env={**os.environ, **environment})
+    if done.returncode:
+        raise BuildError(done.stderr.strip().partition("\n")[0] or f"nix ended with {done.returncode}")
+
+
+def evaluate(expression: str) -> Any:  # noqa: ANN401 - whatever the expression is
+    """An expression's value, from JSON; the derivations that it names are in the store then.
+
+    Raises:
+        BuildError: the expression does not evaluate.
+    """
+    return json.loads(run("nix", "eval", "--pure-eval", "--json", "--expr", expression))
+
+
+def realise(
+    paths: Iterable[str],
+    *,
+    log: Log,
+    flags: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Build derivations, or have store paths from caches, all in one run; one that fails does not end the others.
+
+    Args:
+        paths: derivations or their outputs.
+        log: receives what Nix does, and knows at the end what went wrong.
+        flags: further words for Nix.
+        environment: added to Nix's own.
+
+    Raises:
+        BuilderError: one of them failed; see `build`.
+    """
+    words = ["--realise", "--keep-going", *flags, *paths]
+    _logged("nix-store", (), words, log=log, environment=environment)
+
+
+def valid(paths: Iterable[str]) -> set[str]:
+    """Those of some paths that the store has, whole."""
+    wanted = set(paths)
+    invalid = run("nix-store", "--check-validity", "--print-invalid", *sorted(wanted)) if wanted else ""
+    return wanted.difference(invalid.split())
+
+
 def copy(words: Iterable[str], *, log: Log) -> None:
     """Copy store paths, with all that they refer to, from or to another store.
 
@@ -316,7 +376,7 @@ def copy(words: Iterable[str], *, log: Log) -> None:
     Raises:
         BuildError: a path is not there, or lacks a signature; or the store cannot be reached or written.
     """
-    _logged("copy", words, log=log)
+    _logged("nix", ("copy",), words, log=log)
 
 
 def nar_hashes(paths: Iterable[str], *, store_url: str | None = None) -> dict[str, str]:
@@ -371,10 +431,15 @@ def unpack(store_url: str, path: str, target: Path) -> None:
 
 
 def _logged(
-    command: str, words: Iterable[str], *, log: Log, environment: Mapping[str, str] | None = None
+    program: str,
+    command: Iterable[str],
+    words: Iterable[str],
+    *,
+    log: Log,
+    environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a command of `nix` that takes long, and return what it prints."""
-    head = [_executable("nix"), command, *settings(), "--log-format", "internal-json", "-v"]
+    """Run a command of Nix's that takes long, and return what it prints."""
+    head = [_executable(program), *command, *settings(), "--log-format", "internal-json", "-v"]
     with process.started([*head, *words], env={**os.environ, **(environment or {})}) as running:
         assert running.stdout is not None
         assert running.stderr is not None

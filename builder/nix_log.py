@@ -10,6 +10,7 @@ import json
 import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from builder.nix_failure import explain, readable
 
@@ -22,6 +23,11 @@ _BUILD = 105
 _LOG_LINE = 101
 _PROGRESS = 105
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# In the words of Nix up to 2.29, and of later ones.
+_FAILED = re.compile(
+    r"(?:builder for|build of|in fixed-output derivation) '([^']+\.drv)'"
+    r"|Cannot build '([^']+\.drv)'\.\s*Reason: (?!\d+ dependenc)"
+)
 _KEPT_LINES = 200
 
 
@@ -51,6 +57,7 @@ class Log:
         self.errors: list[str] = []
         self.built: list[str] = []
         self.fetched: list[str] = []
+        self._machines: dict[str, str] = {}
         self._reporter = reporter
         self._lines: dict[str, deque[str]] = {}
         self._drv: dict[int, str] = {}
@@ -81,20 +88,24 @@ class Log:
     def _start(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
         fields = event.get("fields") or []
-        if kind == _BUILD and fields:
-            self._drv[event["id"]] = fields[0]
-            self.built.append(fields[0])
-            label = "build"
-        elif kind == _FETCH and fields:
-            self.fetched.append(fields[0])
-            label = "fetch"
-        elif kind == _BUILDS:
+        if kind == _BUILDS:
             self._all_builds = event["id"]
+        if kind not in (_BUILD, _FETCH) or not fields:
             return
+        name = readable(fields[0])
+        if kind == _BUILD:
+            self._drv[event["id"]] = fields[0]
+            if fields[0] in self._machines:
+                return  # what the machine says that it was handed to
+            self.built.append(fields[0])
+            # The second field is that machine, "" for this one.
+            if machine := fields[1] if len(fields) > 1 else "":
+                self._machines[fields[0]] = machine
+                name = f"{name} on {urlsplit(machine).hostname or machine}"
         else:
-            return
+            self.fetched.append(fields[0])
         self._active.add(event["id"])
-        self._reporter.started(label, readable(fields[0]), event["id"])
+        self._reporter.started("build" if kind == _BUILD else "fetch", name, event["id"])
 
     def _result(self, event: dict[str, Any]) -> None:
         fields = event.get("fields") or []
@@ -107,6 +118,27 @@ class Log:
                 self._reporter.progressed(event["id"], int(fields[0]), int(fields[1]))
             elif event["id"] == self._all_builds:
                 self._reporter.counted(int(fields[0]), int(fields[1]))
+
+    @property
+    def failed(self) -> list[str]:
+        """The derivations that failed by themselves, not for want of another one."""
+        found = _FAILED.findall("\n".join(self.errors))
+        return list(dict.fromkeys(older or newer for older, newer in found))
+
+    @property
+    def lost(self) -> set[str]:
+        """The machines that steps were handed to and that broke off, rather than answer that a step failed."""
+        text = "\n".join(self.errors)
+        return {
+            machine
+            for drv in self.failed
+            if (machine := self._machines.get(drv)) and f"build of '{drv}' on '{machine}' failed" not in text
+        }
+
+    def failure_of(self, drv: str) -> BuilderError:
+        """The error that explains why one derivation failed."""
+        said = [error for error in self.errors if f"'{drv}'" in error]
+        return explain("\n".join(said or self.errors), {drv: self._lines.get(drv, ())})
 
     def failure(self) -> BuilderError:
         """The error that explains why the build failed; see `builder.nix_failure.explain`."""

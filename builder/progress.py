@@ -98,4 +98,5 @@ class Display:
 
     def _write(self, text: str) -> None:
         if self.verbose:
-            print(redact(text), file=sys.stderr, flush=True)
+            # In one piece, since threads may write at the same time.
+            print(f"{redact(text)}\n", end="", file=sys.stderr, flush=True)

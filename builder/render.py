@@ -6,6 +6,7 @@ goes through `nix_value`, so no name, path or URL can become code.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -154,6 +155,7 @@ def direct_url(package: Wheel | Built) -> dict[str, Any] | None:
     return content
 
 
+@functools.cache
 def template(name: str) -> jinja2.Template:
     """A template of Nix text, with the filter `nix` that every value goes through."""
     environment = jinja2.Environment(

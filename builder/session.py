@@ -13,10 +13,11 @@ from builder.load import declare
 from builder.variant import lock_file, variant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from builder.build import Result
     from builder.layout import Image
+    from builder.links import LinkError, Report
     from builder.lock import Origin, Recorded
     from builder.models import Addition, AppSpec, Architecture, Lock
     from builder.progress import Display
@@ -41,6 +42,7 @@ class Request:
         verbose: say each step, and what builds print.
         cache: URL of a binary cache; None for the one that is configured, if any.
         cache_key: the file with the key that signs what is pushed to it; None for the one that is configured, if any.
+        builders: machines that steps are handed to, in Nix's words; none for those that are configured, if any.
     """
 
     target: str
@@ -51,6 +53,7 @@ class Request:
     verbose: bool = False
     cache: str | None = None
     cache_key: Path | None = None
+    builders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,11 @@ class Built:
 
 def load_app(request: Request) -> Loaded:
     """Load a target and its project's settings. Raises what `builder.load.declare` and `read_settings` raise."""
-    return _loaded(declare(request.target, interpreter=request.interpreter))
+    return loaded(declare(request.target, interpreter=request.interpreter))
 
 
-def _loaded(fields: dict[str, Any]) -> Loaded:
+def loaded(fields: dict[str, Any]) -> Loaded:
+    """An app out of its declaration, with its project's settings. Raises what `read_settings` raises."""
     # The models and what reads them are slow to import, and an unchanged app needs neither.
     from builder.models import AppSpec
     from builder.settings import read_settings
@@ -235,64 +239,88 @@ def _build_or_add(
     Raises:
         BuilderError: the build failed, and nothing that could be added would mend it.
     """
-    from builder import additions, build
+    from builder import build
     from builder.binary_cache import find_cache
     from builder.links import LinkError
+    from builder.remote import find_builders
 
-    cache = cache_folder()
+    root = app.spec.root
     try:
         with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
             result = build.build(
                 plan,
                 app.settings,
-                cache=cache,
+                cache=cache_folder(),
                 out_link=out_link,
                 display=display,
-                binary_cache=find_cache(
-                    app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key
-                ),
+                binary_cache=find_cache(app.settings, root, url=request.cache, secret_key=request.cache_key),
+                machines=find_builders(app.settings, root, named=request.builders),
             )
     except LinkError as error:
+        return None, lacking(app, locked, request, error, display=display)
+    return result, lacking(app, locked, request, result.links, display=display)
+
+
+def lacking(
+    app: Loaded, locked: Locked, request: Request, links: Report | LinkError | None, *, display: Display
+) -> tuple[Addition, ...]:
+    """What a lock should have besides, for libraries that an image lacks.
+
+    Args:
+        app: the app.
+        locked: its lock.
+        request: what was asked for.
+        links: what the image's check found: an error where that failed it, None where nothing is lacking.
+        display: shows what goes on.
+
+    Raises:
+        LinkError: the image failed, and nothing that could be added would mend it.
+        ResolveError, ToolError: Debian's indexes cannot be had.
+    """
+    from builder import additions
+    from builder.links import LinkError
+
+    cache = cache_folder()
+    if links is None:
+        return ()
+    if isinstance(links, LinkError):
         display.stage("Looking for Debian packages that have what is missing")
-        found = additions.for_imports(
-            error, app.spec, locked.lock, app.settings, cache=cache, frozen=request.frozen, note=display.note
+        return additions.for_imports(
+            links, app.spec, locked.lock, app.settings, cache=cache, frozen=request.frozen, note=display.note
         )
-        return None, found
-    if result.links is None:
-        return result, ()
     if request.frozen:
-        needs = (*result.links.wanted, *result.links.optional)
+        needs = (*links.wanted, *links.optional)
         parts = additions.cuda_parts(needs, app.spec, locked.lock)
-        if lacking := [part for part in parts if part not in locked.lock.additions]:
+        if absent := [part for part in parts if part not in locked.lock.additions]:
             display.note(
-                f"{locked.path.name} lacks what a build without --frozen would add: {_named(lacking)}"
+                f"{locked.path.name} lacks what a build without --frozen would add: {in_words(absent)}"
             )
-        return result, ()
-    found = additions.for_parts(
-        result.links, app.spec, locked.lock, app.settings, cache=cache, note=display.note
-    )
-    return result, found
+        return ()
+    return additions.for_parts(links, app.spec, locked.lock, app.settings, cache=cache, note=display.note)
 
 
-def _fill_cache(app: Loaded, request: Request, image: Image, display: Display) -> None:
-    """Copy what was built into the binary cache, where there is one and a key to sign with."""
+def fill_caches(apps: Iterable[Loaded], request: Request, images: Iterable[Image], display: Display) -> None:
+    """Copy what was built into the binary caches of the apps, where there are such and a key to sign with."""
     from builder import binary_cache
     from builder.nix_log import Log
 
-    cache = binary_cache.find_cache(
-        app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key
-    )
-    if cache is None or cache.secret_key is None:
-        return
-    display.stage(f"Copying to {cache.shown}")
-    try:
-        binary_cache.push(cache, str(image.path), log=Log(display))
-    except BuildError as error:
-        # The image is built, and here.
-        display.note(f"{cache.shown} could not be filled: {error}")
+    paths: dict[binary_cache.BinaryCache, list[str]] = {}
+    for app, image in zip(apps, images, strict=True):
+        cache = binary_cache.find_cache(
+            app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key
+        )
+        if cache is not None and cache.secret_key is not None:
+            paths.setdefault(cache, []).append(str(image.path))
+    for cache, some in paths.items():
+        display.stage(f"Copying to {cache.shown}")
+        try:
+            binary_cache.push(cache, *some, log=Log(display))
+        except BuildError as error:
+            # The images are built, and here.
+            display.note(f"{cache.shown} could not be filled: {error}")
 
 
-def _named(additions: Sequence[Addition]) -> str:
+def in_words(additions: Sequence[Addition]) -> str:
     """Additions in words: each name, and what needs it."""
     names: dict[str, list[Addition]] = {}
     for addition in additions:
@@ -332,7 +360,7 @@ def build_app(
             nix.keep(image.path, target)
     else:
         nix.require()
-        app = _loaded(fields)
+        app = loaded(fields)
         locked = lock_app(app, request, display=display)
         while True:
             # The lock may be new, so the key is. It is taken before the code is staged: a file that is edited while the
@@ -348,12 +376,12 @@ def build_app(
             except ResolveError as error:
                 if result is None:
                     raise
-                display.note(f"{_named(additions)} cannot be added: {error}")
+                display.note(f"{in_words(additions)} cannot be added: {error}")
                 break
-            display.note(f"added to {lock.name}: {_named(additions)}")
+            display.note(f"added to {lock.name}: {in_words(additions)}")
         memory.keep(image, digest)
         if steps and fill_cache:
-            _fill_cache(app, request, image, display)
+            fill_caches([app], request, [image], display)
     return Built(
         image=image,
         steps=steps,

@@ -44,6 +44,7 @@ class Settings(BaseModel):
         index_strategy: uv's; None leaves the choice to the machine's configuration.
         cache: URL of a binary cache, or the path of a folder that is one; see `builder.binary_cache`.
         cache_keys: public keys whose signatures are trusted there, each `name:base64`.
+        builders: machines that builds are handed to, in Nix's own words; see `builder.remote`.
         tokens: bearer tokens by URL, each a `${NAME}` that is read from the environment when it is needed. A URL
             stands for all that is below it.
         apps: targets by name; builder.target reads them.
@@ -65,6 +66,7 @@ class Settings(BaseModel):
     index_strategy: IndexStrategy | None = None
     cache: str | None = None
     cache_keys: tuple[str, ...] = ()
+    builders: tuple[str, ...] = ()
     tokens: dict[str, str] = Field(default_factory=dict, repr=False)
     apps: dict[str, Any] = Field(default_factory=dict, repr=False)
     machines: dict[str, Any] = Field(default_factory=dict, repr=False)
@@ -77,6 +79,12 @@ class Settings(BaseModel):
             msg = 'must be a string, as in "3.11"'
             raise ValueError(msg)
         return value
+
+    @field_validator("builders", mode="before")
+    @classmethod
+    def _builders_are_a_list(cls, value: object) -> object:
+        # Nix has them in one string.
+        return [value] if isinstance(value, str) else value
 
     @field_validator("cache_keys")
     @classmethod

@@ -168,6 +168,17 @@ def _elsewhere(
         raise next(refused[sha256] for sha256 in wanted) from None
 
 
+def pinned_files(lock: Lock) -> list[nix.Added]:
+    """All that a lock pins and Nix cannot do without: packages of either kind, and what opens the first of them."""
+    here = build_machine()
+    base = lock.base
+    busybox = nix.Added(
+        path=Path("busybox"), name="busybox", digest=base.busybox[here].nar_sha256, recursive=True
+    )
+    debs = [*base.extra, *base.build, *(deb for name in {lock.architecture, here} for deb in base.debs[name])]
+    return [busybox, *map(deb_file, debs), *map(package_file, lock.files)]
+
+
 def supply(
     lock: Lock,
     spec: AppSpec,

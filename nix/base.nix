@@ -50,6 +50,8 @@ rec {
       ];
       debs = map toString debs;
       passAsFile = [ "debs" ];
+      # All that is built needs it, here too: handed to another machine, it would come back from there.
+      preferLocalBuild = true;
       # A store path in an image would make it differ between stores.
       allowedReferences = [ ];
     };

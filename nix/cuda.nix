@@ -152,6 +152,7 @@ rec {
       cudaLayer = toolchain.run {
         name = "layer-cuda";
         script = "cuda_layer";
+        here = true;
         spec = {
           root = "${rootfs}";
           inherit architecture;

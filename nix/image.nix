@@ -186,6 +186,7 @@ rec {
       links = tools.run {
         name = "links";
         script = "link_check";
+        here = true;
         spec = {
           layers = map toString (builtins.attrValues wheelLayers);
           root = "${rootfs}";
@@ -196,6 +197,7 @@ rec {
       result = tools.run {
         name = names.storeName "image-${name}";
         script = "image";
+        here = true;
         spec = {
           layers = map toString all;
           links = "${links}";

@@ -46,6 +46,7 @@
     toolchain.run {
       name = names.storeName "layer-${name}";
       script = "merge_layer";
+      here = true;
       spec.layers = map toString layers;
     };
 
@@ -64,6 +65,7 @@
     toolchain.run {
       name = names.storeName "layer-${name}";
       script = "tree_layer";
+      here = true;
       spec = {
         inherit
           name

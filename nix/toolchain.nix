@@ -86,19 +86,21 @@ let
     "warm_cache"
   ];
 
-  # The folder a script runs from.
+  # The folder that each script runs from. They are attributes so that Nix copies each once, whatever the number of
+  # derivations that name it.
   #
-  # Type: folder :: String -> StorePath
-  folder =
-    script:
+  # Type: folders :: AttrSet
+  folders = builtins.mapAttrs (
+    script: modules:
     let
-      files = map (module: "${module}.py") ([ script ] ++ always ++ imports.${script});
+      files = map (module: "${module}.py") ([ script ] ++ always ++ modules);
     in
     builtins.path {
       name = "sandbox-${script}";
       path = ./sandbox;
       filter = path: _: builtins.elem (baseNameOf path) files;
-    };
+    }
+  ) imports;
 
   # Debian's packages hold no bytecode, and without it each start of Python compiles what it imports: 0.3 s that every
   # layer would pay. This compiles the modules that a script imports, once for each toolchain.
@@ -115,9 +117,10 @@ let
       name = "python${pythonVersion}-pycache-${script}";
       inherit system;
       builder = builtins.head argv;
-      args = builtins.tail argv ++ options ++ [ "${folder script}/warm_cache.py" ];
+      args = builtins.tail argv ++ options ++ [ "${folders.${script}}/warm_cache.py" ];
       PYTHONHASHSEED = "0";
       stdlib = "${rootfs}/usr/lib/python${pythonVersion}";
+      preferLocalBuild = true;
     };
 
   # What makes Nix list closures (Nix manual, "exportReferencesGraph"): a file for each path.
@@ -142,8 +145,6 @@ let
     if lists == [ ] then { } else { exportReferencesGraph = lists; };
 in
 {
-  # `argv` starts the Python, on a machine of the kind `system`; `run` makes a derivation of a script.
-  #
   # `argv` starts the Python, on a machine of the kind `system`; `run` makes a derivation of a script. `tools` is a folder
   # of what builds use besides (see base.nix), or null.
   #
@@ -162,20 +163,33 @@ in
     }:
     let
       argv = base.pythonArgv rootfs;
+      caches = builtins.mapAttrs (
+        script: _:
+        warmCache {
+          inherit
+            rootfs
+            argv
+            pythonVersion
+            script
+            ;
+        }
+      ) imports;
     in
     {
       inherit argv system;
 
       # A derivation that runs one of sandbox/'s scripts with a JSON specification; `out` is added to it. Of each of the
-      # `closures` the script finds a file in its working directory that lists the paths and all that they refer to.
+      # `closures` the script finds a file in its working directory that lists the paths and all that they refer to. `here`
+      # is for what takes less time than its inputs take on their way: it is not handed to another machine.
       #
-      # Type: run :: { name :: String, script :: String, spec, closures :: AttrSet } -> Derivation
+      # Type: run :: { name :: String, script :: String, spec, closures :: AttrSet, here :: Bool } -> Derivation
       run =
         {
           name,
           script,
           spec,
           closures ? { },
+          here ? false,
         }:
         derivation (
           closureLists closures
@@ -186,22 +200,14 @@ in
               builtins.tail argv
               ++ options
               ++ [
-                "${folder script}/main.py"
+                "${folders.${script}}/main.py"
                 script
               ];
             PYTHONHASHSEED = "0";
-            PYTHONPYCACHEPREFIX = "${
-              warmCache {
-                inherit
-                  rootfs
-                  argv
-                  pythonVersion
-                  script
-                  ;
-              }
-            }";
+            PYTHONPYCACHEPREFIX = "${caches.${script}}";
             spec = builtins.toJSON (spec // { out = builtins.placeholder "out"; });
             passAsFile = [ "spec" ];
+            preferLocalBuild = here;
             # Where ISA-L is, for the script that inflates much; without it, that takes zlib.
             isal =
               if tools != null && script == "wheel_layer" then

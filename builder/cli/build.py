@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from dataclasses import replace
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from builder.session import Built, Request
 
 
-def _summary(built: Built) -> dict[str, Any]:
+def summary(built: Built) -> dict[str, Any]:
     """What `--json` prints; keys are added over time, never changed."""
     image = built.image
     return {
@@ -75,9 +76,20 @@ def _plan(request: Request, *, as_json: bool) -> None:
         click.echo(f"{len(names)} to {kind}" + "".join(f"\n  {name}" for name in names))
 
 
+def _no_target(*, dry_run: bool, out_link: Path | None) -> None:
+    """Refuse what is for one app where all are to be built."""
+    for option, given in (("--dry-run", dry_run), ("--out-link", out_link)):
+        if given:
+            raise click.UsageError(f"{option} is for one app: leave out --all, and name the app.")
+
+
 @click.command()
-@options.app_request
+@functools.partial(options.app_request, optional=True)
 @options.cache_location
+@options.builders_option
+@click.option(
+    "--all", "every", is_flag=True, help="Build every app of the folder TARGET, by default of this one."
+)
 @click.option("--out-link", type=click.Path(path_type=Path), help="Link to the image. Default: result-<app>.")
 @click.option("--no-link", is_flag=True, help="Make no link; garbage collection may then take the image.")
 @click.option(
@@ -85,12 +97,13 @@ def _plan(request: Request, *, as_json: bool) -> None:
     "references",
     multiple=True,
     metavar="REFERENCE",
-    help="Copy the image to a registry: docker://host/repository:tag. May be repeated.",
+    help="Copy the image to a registry: docker://host/repository:tag. May be repeated. With --all it has {name}.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched and built, and stop.")
 @options.json_option
 def build(
     request: Request,
+    every: bool,
     out_link: Path | None,
     no_link: bool,
     references: tuple[str, ...],
@@ -101,6 +114,14 @@ def build(
     from builder.progress import Display
 
     started = time.monotonic()
+    if every:
+        from builder.cli.build_all import build_all
+
+        _no_target(dry_run=dry_run, out_link=out_link)
+        build_all(request, link=not no_link, references=references, as_json=as_json)
+        return
+    if not request.target:
+        raise click.UsageError("Missing argument 'TARGET'. With --all every app of a folder is built.")
     wanted = _checked(references)
     if dry_run:
         _plan(replace(request, frozen=True), as_json=as_json)
@@ -112,7 +133,7 @@ def build(
 
             registry.push(built.image, wanted, display.stage)
     if as_json:
-        click.echo(json.dumps(_summary(built)))
+        click.echo(json.dumps(summary(built)))
     else:
         asked = f" {platform_option(request.architecture)}" if request.architecture else ""
         _show(built, request.target + asked, time.monotonic() - started)

@@ -25,8 +25,10 @@ def _python(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     return value
 
 
-def app_request(function: Callable[..., R]) -> Callable[..., R]:
+def app_request(function: Callable[..., R], *, optional: bool = False) -> Callable[..., R]:
     """Give a command the TARGET argument and the options that say how it is loaded and what it is built for.
+
+    With `optional` the argument may be left out, and then is "".
 
     The command gets them as one value, a `Request`, before its own options. Stands right below `click.command`.
     """
@@ -77,10 +79,26 @@ def app_request(function: Callable[..., R]) -> Callable[..., R]:
             type=click.Choice(sorted(PLATFORMS)),
             help="What the image runs on. Default: what the machine type has.",
         ),
-        click.argument("target"),
+        click.argument("target", default="") if optional else click.argument("target"),
     ):
         wrapped = option(wrapped)
     return wrapped
+
+
+def builders_option(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the machines that steps are handed to. Stands below `app_request`."""
+
+    @functools.wraps(function)
+    def command(request: Request, *, builders: tuple[str, ...], **own: Any) -> R:  # noqa: ANN401
+        return function(replace(request, builders=builders), **own)
+
+    return click.option(
+        "--builders",
+        multiple=True,
+        metavar="MACHINE",
+        help="A machine to hand builds to: 'ssh-ng://user@host system key jobs', or @FILE. May be repeated. "
+        "Default: BUILDER_BUILDERS, or builders in [tool.builder].",
+    )(command)
 
 
 def cache_location(function: Callable[..., R]) -> Callable[..., R]:

@@ -269,13 +269,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = stop is not None
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    # uv opens fifty connections at a time, and several may run: one that is not taken waits for a second or more.
+    request_queue_size = 256
+
+
 @contextlib.contextmanager
 def serving(index=None, *, port=0):
     """Run an index on a free port, or on the one given."""
     index = index or Index()
     handler = type("Handler", (_Handler,), {"index": index})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", port), handler)
     index.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, daemon=True, kwargs={"poll_interval": 0.05})
     thread.start()

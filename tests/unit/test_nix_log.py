@@ -204,3 +204,63 @@ def test_a_full_database_is_a_full_disk_whose_room_is_told():
     error = log.failure()
     assert str(error) == "The disk is full."
     assert "Free are" in error.hint
+
+
+OTHER = "/nix/store/def-layer-scipy-2.0.drv"
+
+
+def started(drv, machine, number):
+    return {"action": "start", "id": number, "type": 105, "fields": [drv, machine, 1, 1]}
+
+
+def said(text):
+    return {"action": "msg", "level": 0, "msg": f"\x1b[31;1merror:\x1b[0m {text}"}
+
+
+def test_a_step_that_is_handed_to_a_machine_is_counted_once_and_shown_with_it():
+    # The machine itself says that it builds.
+    log, seen = feed(started(DRV, "ssh-ng://nix@big", 1), started(DRV, "", 2), started(OTHER, "", 3))
+    assert log.built == [DRV, OTHER]
+    assert seen == [("started", "build", "layer-numpy-2.0 on big"), ("started", "build", "layer-scipy-2.0")]
+
+
+def test_a_machine_that_breaks_off_is_lost_and_one_that_says_no_is_not():
+    log, _ = feed(
+        started(DRV, "ssh-ng://a", 1),
+        started(OTHER, "ssh-ng://b", 2),
+        said("unexpected end-of-file"),
+        said(f"builder for '{DRV}' failed with exit code 1"),
+        said(f"build of '{OTHER}' on 'ssh-ng://b' failed: builder for '{OTHER}' failed with exit code 2"),
+        said("2 dependencies of derivation '/nix/store/xyz-image-app.drv' failed to build"),
+    )
+    assert log.lost == {"ssh-ng://a"}
+    assert log.failed == [DRV, OTHER]
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        (f"builder for '{DRV}' failed with exit code 1", [DRV]),
+        (f"hash mismatch in fixed-output derivation '{DRV}':\n  specified: a\n  got: b", [DRV]),
+        (f"1 dependencies of derivation '{DRV}' failed to build", []),
+        # Nix 2.30 and later.
+        (f"Cannot build '{DRV}'.\n       Reason: builder failed with exit code 1.", [DRV]),
+        (f"Cannot build '{DRV}'.\n       Reason: 1 dependency failed.", []),
+        (f"Cannot build '{DRV}'.\n       Reason: 2 dependencies failed.", []),
+    ],
+)
+def test_what_failed_by_itself_is_told_from_what_failed_for_want_of_that(text, failed):
+    assert feed(said(text))[0].failed == failed
+
+
+def test_each_of_several_failures_has_its_own_explanation():
+    log, _ = feed(
+        started(DRV, "", 1),
+        started(OTHER, "", 2),
+        {"action": "result", "id": 1, "type": 101, "fields": ["error: numpy is broken"]},
+        {"action": "result", "id": 2, "type": 101, "fields": ["error: scipy is broken"]},
+        said(f"builder for '{DRV}' failed with exit code 1"),
+        said(f"builder for '{OTHER}' failed with exit code 1"),
+    )
+    assert "numpy is broken" in str(log.failure_of(DRV))
+    assert "scipy is broken" in str(log.failure_of(OTHER))

@@ -79,7 +79,7 @@ def test_every_setting_is_read_under_its_dashed_name(tmp_path: Path) -> None:
     ("text", "parts"),
     [
         ("[tool.builder]\nportabel = true", ["tool.builder.portabel", "did you mean portable?"]),
-        ("[tool.builder]\nzzz = 1", ["tool.builder.zzz", "there are: apps, bytecode"]),
+        ("[tool.builder]\nzzz = 1", ["tool.builder.zzz", "there are: apps, builders"]),
         ("[tool.builder.mirrors]\ndebain = 'x'", ["tool.builder.mirrors.debain", "did you mean debian?"]),
         ("[tool.builder]\npython = 3.10", ["tool.builder.python", "must be a string"]),
         ("[tool.builder]\nportable = 'perhaps'", ["tool.builder.portable", "boolean"]),
