@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import nix
-from builder.errors import BuildError, ResolveError
+from builder.errors import BuilderError, ResolveError
 from builder.load import declare
 from builder.variant import lock_file, variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from builder.binary_cache import BinaryCache
     from builder.build import Result
     from builder.layout import Image
     from builder.models import Addition, AppSpec, Architecture, Lock
@@ -107,10 +108,11 @@ class Built:
 
 def load_app(request: Request) -> Loaded:
     """Load a target and its project's settings. Raises what `builder.load.declare` and `read_settings` raise."""
-    return _loaded(declare(request.target, interpreter=request.interpreter))
+    return loaded(declare(request.target, interpreter=request.interpreter))
 
 
-def _loaded(fields: dict[str, Any]) -> Loaded:
+def loaded(fields: dict[str, Any]) -> Loaded:
+    """An app by what `builder.load.declare` gave. Raises what `builder.settings.read_settings` raises."""
     # The models and what reads them are slow to import, and an unchanged app needs neither.
     from builder.models import AppSpec
     from builder.settings import read_settings
@@ -185,7 +187,13 @@ def derivation_of(request: Request, *, display: Display) -> tuple[Image, str]:
 
 
 def _build_or_add(
-    app: Loaded, locked: Locked, request: Request, *, out_link: Path | None, display: Display
+    app: Loaded,
+    locked: Locked,
+    request: Request,
+    *,
+    out_link: Path | None,
+    display: Display,
+    binary_cache: BinaryCache | None,
 ) -> tuple[Result | None, tuple[Addition, ...]]:
     """Build a locked app, and find what its lock should have besides for libraries that are lacking.
 
@@ -196,7 +204,6 @@ def _build_or_add(
         BuilderError: the build failed, and nothing that could be added would mend it.
     """
     from builder import additions, build
-    from builder.binary_cache import find_cache
     from builder.links import LinkError
 
     cache = cache_folder()
@@ -208,9 +215,7 @@ def _build_or_add(
                 cache=cache,
                 out_link=out_link,
                 display=display,
-                binary_cache=find_cache(
-                    app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key
-                ),
+                binary_cache=binary_cache,
             )
     except LinkError as error:
         display.stage("Looking for Debian packages that have what is missing")
@@ -234,20 +239,24 @@ def _build_or_add(
     return result, found
 
 
-def _fill_cache(app: Loaded, request: Request, image: Image, display: Display) -> None:
+def cache_of(app: Loaded, request: Request) -> BinaryCache | None:
+    """The binary cache that is asked for or configured. Raises what `builder.binary_cache.find_cache` raises."""
+    from builder.binary_cache import find_cache
+
+    return find_cache(app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key)
+
+
+def _fill_cache(cache: BinaryCache | None, image: Image, display: Display) -> None:
     """Copy what was built into the binary cache, where there is one and a key to sign with."""
     from builder import binary_cache
     from builder.nix_log import Log
 
-    cache = binary_cache.find_cache(
-        app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key
-    )
     if cache is None or cache.secret_key is None:
         return
     display.stage(f"Copying to {cache.shown}")
     try:
         binary_cache.push(cache, str(image.path), log=Log(display))
-    except BuildError as error:
+    except BuilderError as error:
         # The image is built, and here.
         display.note(f"{cache.shown} could not be filled: {error}")
 
@@ -262,7 +271,15 @@ def _named(additions: Sequence[Addition]) -> str:
     )
 
 
-def build_app(request: Request, *, out_link: Path | None, link: bool, display: Display) -> Built:
+def build_app(
+    request: Request,
+    *,
+    out_link: Path | None,
+    link: bool,
+    display: Display,
+    fields: dict[str, Any] | None = None,
+    fill: bool = True,
+) -> Built:
     """Load, lock and build an app, or find that all of it was done before.
 
     Args:
@@ -270,13 +287,15 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
         out_link: where to put a link to the image; None for `result-<app>`, see `builder.variant`.
         link: whether to put one at all.
         display: shows what goes on.
+        fields: the declaration, where it has been loaded.
+        fill: whether to copy what is built into the binary cache, where there is one and a key.
 
     Raises:
         BuilderError: any of the stages failed; see `builder.errors`.
     """
     from builder.memory import Memory, key
 
-    fields = declare(request.target, interpreter=request.interpreter)
+    fields = fields or declare(request.target, interpreter=request.interpreter)
     options = (request.python, request.architecture)
     label = variant(fields["name"], fields["architecture"], request.architecture)
     lock = lock_file(fields["root"], label)
@@ -289,13 +308,16 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
             nix.keep(image.path, target)
     else:
         nix.require()
-        app = _loaded(fields)
+        app = loaded(fields)
+        cache = cache_of(app, request)
         locked = lock_app(app, request, display=display)
         while True:
             # The lock may be new, so the key is. It is taken before the code is staged: a file that is edited while the
             # image is built belongs to the next run, not to what is remembered of this one.
             memory = Memory(cache_folder(), key(fields, lock, options))
-            result, additions = _build_or_add(app, locked, request, out_link=target, display=display)
+            result, additions = _build_or_add(
+                app, locked, request, out_link=target, display=display, binary_cache=cache
+            )
             if result is not None:
                 image, digest, steps = result.image, locked.digest, steps + result.steps
             if not additions:
@@ -309,8 +331,8 @@ def build_app(request: Request, *, out_link: Path | None, link: bool, display: D
                 break
             display.note(f"added to {lock.name}: {_named(additions)}")
         memory.keep(image, digest)
-        if steps:
-            _fill_cache(app, request, image, display)
+        if steps and fill:
+            _fill_cache(cache, image, display)
     return Built(
         image=image,
         steps=steps,

@@ -44,7 +44,7 @@ def test_code_that_is_edited_during_a_build_is_not_taken_for_what_was_built(tmp_
     monkeypatch.setattr(session, "declare", lambda *_, **__: fields)
     monkeypatch.setattr(
         session,
-        "_loaded",
+        "loaded",
         lambda _: SimpleNamespace(spec=SimpleNamespace(root=tmp_path), settings=Settings()),
     )
     monkeypatch.setattr(session, "lock_app", locked)

@@ -128,7 +128,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(session, "declare", lambda *_, **__: fields)
     monkeypatch.setattr(
         session,
-        "_loaded",
+        "loaded",
         lambda _: SimpleNamespace(spec=SimpleNamespace(root=tmp_path), settings=Settings()),
     )
     monkeypatch.setattr(session, "lock_app", world.lock_app)
