@@ -11,9 +11,10 @@ RUN_TOOLS := nix:nix-bin podman:podman,runc skopeo:skopeo gpgv:gpgv \
   /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 TEST_TOOLS := $(RUN_TOOLS) umoci:umoci docker-registry:docker-registry unshare:util-linux xz:xz-utils go:golang-go \
   git:git openssl:openssl /usr/sbin/nginx:nginx-light /usr/sbin/fcgiwrap:fcgiwrap \
+  /usr/sbin/sshd:openssh-server ssh:openssh-client \
   $(GOCODE)/containerd/stargz-snapshotter:golang-github-containerd-stargz-snapshotter-dev \
   $(GOCODE)/opencontainers/image-spec/schema:golang-github-opencontainers-image-spec-dev
-BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah
+BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah curl:curl openssl:openssl /usr/sbin/nginx:nginx-light
 
 .PHONY: help demo test test-fast bench lint format venv run-tools test-tools bench-tools
 
@@ -21,7 +22,7 @@ help:
 	@echo 'make demo       build and run the demo app, and send it a request'
 	@echo 'make test       all tests: real Nix builds, real containers'
 	@echo 'make test-fast  unit tests: neither Nix nor network, seconds'
-	@echo 'make bench      race a Containerfile build on the same lock; measure a CUDA build, and what checks cost'
+	@echo 'make bench      race a Containerfile build on the same lock; measure a CUDA build, checks and a cache'
 	@echo 'make lint       ruff, mypy and the format of Nix files'
 
 venv: .venv/installed
@@ -67,7 +68,7 @@ test-fast: venv
 	.venv/bin/python -m pytest tests/unit
 
 bench: venv bench-tools
-	@failed=0; for part in race cuda checks; do \
+	@failed=0; for part in race cuda checks cache; do \
 	  echo "== bench/$$part.py"; .venv/bin/python bench/$$part.py || failed=1; \
 	done; exit $$failed
 

@@ -46,6 +46,8 @@ _FRESH = (
     *("--option", "narinfo-cache-positive-ttl", "0"),
     *("--option", "narinfo-cache-negative-ttl", "0"),
 )
+# What Nix 2.8 sends a second time is empty, and the server waits for the rest of it.
+_ONCE = ("--option", "download-attempts", "1")
 # A cache is for saving time.
 _IMPATIENT = (
     *("--option", "connect-timeout", "5"),
@@ -322,7 +324,9 @@ def pull(cache: BinaryCache, path: str, *, log: Log) -> None:
         BuildError: it has not all of it, or a signature by a trusted key is lacking.
     """
     with reached(cache):
-        nix.copy(["--from", cache.nix_url, *cache.asking, path], log=log)
+        # The second option is of no use here, but that a daemon says whether it lets this user give it.
+        named = ("--option", "extra-substituters", cache.nix_url)
+        nix.copy(["--from", cache.nix_url, *named, *cache.asking, path], log=log)
 
 
 def push(cache: BinaryCache, path: str, *, log: Log, sources: Sequence[str] = ()) -> None:
@@ -349,7 +353,7 @@ def push(cache: BinaryCache, path: str, *, log: Log, sources: Sequence[str] = ()
             key = ("--recursive", "--key-file", str(cache.secret_key))
             nix.run("nix", "store", "sign", *key, path, *sources)
         _mark(cache, path, sources)
-        nix.copy(["--to", url, *_FRESH, path, *sources], log=log)
+        nix.copy(["--to", url, *_FRESH, *_ONCE, path, *sources], log=log)
 
 
 def _mark(cache: BinaryCache, path: str, sources: Sequence[str]) -> None:
@@ -391,6 +395,11 @@ def reached(cache: BinaryCache) -> Iterator[None]:
         raise
     except BuildError as error:
         said = str(error).replace(cache.nix_url, cache.shown)
-        if not cache.is_of_files and _NO_CONNECTION.search(said):
+        if cache.is_of_files:
+            raise BuildError(said, hint=error.hint) from error
+        if _NO_CONNECTION.search(said):
             raise UnreachableError(f"{cache.shown} cannot be reached: {said}") from error
-        raise BuildError(said, hint=error.hint) from error
+        hint = error.hint
+        if "lacks a" in said:
+            hint = f"The nix.conf of one that takes a path must have, as trusted-public-keys: {cache.public_keys[0]}"
+        raise BuildError(said, hint=hint) from error

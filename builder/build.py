@@ -324,6 +324,7 @@ def _build_here(
         else:
             image = read_image(plan.spec.name, Path(path))
             _note_labels(image, display)
+            _note_distrust(log, binary_cache, display)
             links = _links(entry, display) if _UNMET in image.labels else None
             return Result(image, steps + len(log.built), links)
 
@@ -415,8 +416,7 @@ def from_cache(plan: Plan, cache: BinaryCache, out_link: Path | None, display: D
         except BuildError as error:
             if not re.search(r"is required, but|is not valid|does not exist", str(error)):
                 display.note(f"{cache.shown} is not of use, so what it may have is built here: {error}")
-            if log.is_distrusted:
-                display.note(cache.instruction)
+            _note_distrust(log, cache, display)
             return None
     if out_link is not None:
         nix.keep(Path(path), out_link)
@@ -448,6 +448,12 @@ def _instead(lock: Lock, error: PinnedFileError) -> str:
 def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:
     own = supply.urls.get(file.sha256) or file.url
     return own is not None and origin(own) == origin(url)
+
+
+def _note_distrust(log: Log, cache: BinaryCache | None, display: Display) -> None:
+    """Tell what to do where Nix's daemon has not used a cache since it does not trust the user."""
+    if cache and log.is_distrusted:
+        display.note(cache.instruction)
 
 
 def _note_labels(image: Image, display: Display) -> None:

@@ -94,7 +94,7 @@ def test_a_web_server_takes_what_is_pushed_and_gives_it_to_another_host(
     before = len(cache_server.asked())
     host.run("cache", "push", "app.py", "--cache", cache_server.url("cache"), env=env)
     put = {name for method, name, _ in cache_server.asked()[before:] if method == "PUT"}
-    assert put == {f"/cache/builder-roots/{Path(built['path']).name}"}
+    assert put == {"/cache/builder-roots/" + Path(built["path"]).name}
 
 
 def test_a_web_server_that_is_not_who_it_should_be_is_told_nothing_and_asked_no_more(
