@@ -381,7 +381,8 @@ def build_flags(cache: BinaryCache) -> tuple[str, ...]:
     """Words for `nix build`, by which it asks a cache for each step before it builds it."""
     patience = ("--option", "stalled-download-timeout", "20")
     own = ("--option", "extra-substituters", cache.nix_url, *_FRESH, *patience, *cache.trust)
-    return (*own, "--option", "fallback", "true")
+    # Without a network Nix asks no cache, unless it is told to: this one may be on this machine.
+    return (*own, "--option", "fallback", "true", "--option", "substitute", "true")
 
 
 @contextlib.contextmanager

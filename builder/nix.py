@@ -174,11 +174,11 @@ def missing(paths: Iterable[Added], there: Collection[str] = ()) -> list[Added]:
         ToolError, BuildError: see `run`.
     """
     wanted = list(paths)
-    there = [added.store_path for added in wanted if Path(added.store_path).exists()]
+    here = [added.store_path for added in wanted if Path(added.store_path).exists()]
     unfinished = (
-        set(run("nix-store", "--check-validity", "--print-invalid", *there).split()) if there else set()
+        set(run("nix-store", "--check-validity", "--print-invalid", *here).split()) if here else set()
     )
-    finished = set(there) - unfinished
+    finished = set(here) - unfinished
     return [added for added in wanted if added.store_path not in finished and added.store_path not in there]
 
 
