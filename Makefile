@@ -17,7 +17,7 @@ TEST_TOOLS := $(RUN_TOOLS) umoci:umoci docker-registry:docker-registry unshare:u
   $(GOCODE)/opencontainers/image-spec/schema:golang-github-opencontainers-image-spec-dev
 # What it recommends are programs for every kind of file there is.
 LEAN_TOOLS := diffoscope:--no-install-recommends,diffoscope-minimal
-BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah
+BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah curl:curl openssl:openssl /usr/sbin/nginx:nginx-light
 
 .PHONY: help demo test test-fast bench lint format venv run-tools test-tools bench-tools
 
@@ -25,7 +25,7 @@ help:
 	@echo 'make demo       build and run the demo app, and send it a request'
 	@echo 'make test       all tests: real Nix builds, real containers'
 	@echo 'make test-fast  unit tests: neither Nix nor network, seconds'
-	@echo 'make bench      race a Containerfile build on the same lock; measure a CUDA build, checks, and 200 apps'
+	@echo 'make bench      race a Containerfile build on the same lock; measure a CUDA build, checks, 200 apps and a cache'
 	@echo 'make lint       ruff, mypy and the format of Nix files'
 
 venv: .venv/installed
@@ -72,7 +72,7 @@ test-fast: venv
 	.venv/bin/python -m pytest tests/unit
 
 bench: venv bench-tools
-	@failed=0; for part in race cuda checks many; do \
+	@failed=0; for part in race cuda checks many cache; do \
 	  echo "== bench/$$part.py"; .venv/bin/python bench/$$part.py || failed=1; \
 	done; exit $$failed
 

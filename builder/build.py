@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import code, nix, render, store
-from builder.binary_cache import build_flags, pull
+from builder.binary_cache import PacedLog, UnreachableError, build_flags, offered, pull
 from builder.credentials import origin
 from builder.cuda.redist import INSTEAD
 from builder.errors import BuilderError, BuildError, NowhereError
@@ -23,7 +23,7 @@ from builder.nix_log import Log
 from builder.remote import build_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from builder.binary_cache import BinaryCache
     from builder.models import AppSpec, Lock, PinnedFile
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from builder.settings import Settings
     from builder.sources import Supply
 
+# A derivation whose output is known by its hash, as the store has it (the Nix manual's "ATerm" format).
+_FIXED = re.compile(r'Derive\(\[\("out","([^"]+)","(?:r:)?sha256","[0-9a-f]+"\)\]')
+# In what Nix says of a source that is not in the store, and that it cannot fetch; see nix/fetch.nix.
+_NEVER_BUILT = "/run-builder-build-once-to-put-"
 # The label of an image whose libraries lack something.
 UNMET = "builder.link.optional"
 
@@ -236,17 +240,25 @@ def add_plans(plans: Sequence[Plan]) -> list[nix.Added]:
 
 
 def _prepare(
-    plan: Plan, settings: Settings, *, cache: Path, display: Display, gone: Iterable[str] = ()
+    plan: Plan,
+    settings: Settings,
+    *,
+    cache: Path,
+    display: Display,
+    gone: Iterable[str] = (),
+    there: Collection[str] = (),
 ) -> tuple[str, Supply]:
     """Put into the store what Nix cannot fetch itself; return the expression to build and where the rest is.
 
-    `gone` are the sha256 of files whose URLs do not serve them.
+    `gone` are the sha256 of files whose URLs do not serve them; `there` are paths that a binary cache has.
     """
     from builder import sources
 
     display.stage("Looking for files")
     expression = _add(plan)
-    supply = sources.supply(plan.lock, plan.spec, settings, cache=cache, display=display, gone=tuple(gone))
+    supply = sources.supply(
+        plan.lock, plan.spec, settings, cache=cache, display=display, gone=tuple(gone), there=there
+    )
     entry = entry_expression(plan, mirrors=supply.mirrors, urls=supply.urls, expression=expression)
     return entry, supply
 
@@ -309,7 +321,7 @@ def build(
         cache: this program's cache folder.
         out_link: where to put a link to the image, or None.
         display: shows what goes on.
-        binary_cache: what is asked first for the image, and for each step of it.
+        binary_cache: what is asked first for the image, and for each step of it and each file.
         machines: what steps are handed to.
 
     Raises:
@@ -319,30 +331,53 @@ def build(
         PinnedFileError: a file could not be had, or is not the one that is pinned.
         ToolError: Nix is missing or cannot be used.
     """
-    flags: tuple[str, ...] = ()
     if binary_cache is not None:
         try:
             if image := from_cache(plan, binary_cache, out_link, display):
                 return Result(image, 0)
-            flags = build_flags(binary_cache)
-        except PinnedFileError as error:
-            # Nobody answers there: it is not asked for each step again.
-            display.note(f"{binary_cache.shown} cannot be reached: {error.problem}")
+            return _build_here(
+                plan,
+                settings,
+                binary_cache,
+                cache=cache,
+                out_link=out_link,
+                display=display,
+                machines=machines,
+            )
+        except UnreachableError as error:
+            # It is not asked for each step again.
+            display.note(f"{error}; what it may have is built here")
     return _build_here(
-        plan, settings, flags, cache=cache, out_link=out_link, display=display, machines=machines
+        plan, settings, None, cache=cache, out_link=out_link, display=display, machines=machines
     )
+
+
+def _offered(plan: Plan, cache: BinaryCache | None) -> frozenset[str]:
+    """The paths of pinned files that neither the store nor their servers need have, since a binary cache has them."""
+    from builder import sources
+
+    if cache is None:
+        return frozenset()
+    missing = [added.store_path for added in nix.missing(sources.pinned(plan.lock))]
+    # Whatever was pushed with its sources has this one: a cache without is asked once and not for each file.
+    busybox = [path for path in missing if path.endswith("-busybox")]
+    if busybox and not offered(cache, busybox):
+        return frozenset()
+    return offered(cache, missing)
 
 
 def _build_here(
     plan: Plan,
     settings: Settings,
-    flags: tuple[str, ...],
+    binary_cache: BinaryCache | None,
     *,
     cache: Path,
     out_link: Path | None,
     display: Display,
     machines: Sequence[Machine],
 ) -> Result:
+    flags = build_flags(binary_cache) if binary_cache else ()
+    there = _offered(plan, binary_cache)
     gone: dict[str, PinnedFileError] = {}
     logs: list[Log] = []
 
@@ -352,26 +387,77 @@ def _build_here(
 
     while True:
         try:
-            entry, supply = _prepare(plan, settings, cache=cache, display=display, gone=gone)
+            entry, supply = _prepare(plan, settings, cache=cache, display=display, gone=gone, there=there)
         except NowhereError as error:
             if not gone:
                 raise
             raise nowhere(error, list(gone.values())) from error
         display.stage(f"Building {plan.spec.name}")
         try:
-            path = build_with(machines, attempt, display=display)
+            path = build_with(
+                machines, attempt, display=display, log_of=lambda: _log_of(display, binary_cache)
+            )
         except PinnedFileError as error:
-            note_gone(plan, supply, gone, error)
-            display.note(f"{error} Looking for it elsewhere.")
-            continue
+            if not there:
+                note_gone(plan, supply, gone, error)
+                display.note(f"{error} Looking for it elsewhere.")
+            # Otherwise the cache has not given what it has: the file's own server is asked.
+            there = frozenset()
         except BuildError as error:
-            if not str(error).startswith(f"{store.store_name(f'image-{plan.spec.name}')}: "):
-                raise
-            raise _links(entry, display).error or error from None
-        image = read_image(plan.spec.name, Path(path))
-        note_labels(image, display)
-        links = _links(entry, display) if UNMET in image.labels else None
-        return Result(image, sum(len(log.built) for log in logs), links)
+            if not (there and _NEVER_BUILT in str(error)):
+                raise _told(error, plan, entry, display) from None
+            there = frozenset()
+        else:
+            image = read_image(plan.spec.name, Path(path))
+            note_labels(image, display)
+            _note_distrust(logs[-1], binary_cache, display)
+            links = _links(entry, display) if UNMET in image.labels else None
+            return Result(image, sum(len(log.built) for log in logs), links)
+
+
+def _log_of(display: Display, cache: BinaryCache | None) -> Log:
+    return PacedLog(display, cache) if cache else Log(display)
+
+
+def _told(error: BuildError, plan: Plan, entry: str, display: Display) -> BuilderError:
+    """The error for a build that failed: where it was the image's own step, what its libraries lack."""
+    if not str(error).startswith(f"{store.store_name(f'image-{plan.spec.name}')}: "):
+        return error
+    return _links(entry, display).error or error
+
+
+def image_path(plan: Plan) -> tuple[str, str]:
+    """Where an image is, or will be, in the store, and the path of its derivation; nothing is fetched or built."""
+    expression = _add(plan)
+    # Where files come from does not decide what is made of them.
+    entry = entry_expression(plan, mirrors={}, urls={}, expression=expression)
+    return nix.out_path(entry), nix.derivation(entry)
+
+
+def layer_paths(derivation: str) -> list[str]:
+    """Where the layers of an image are, or will be, in the store, by the path of its derivation."""
+    inputs = nix.run("nix-store", "--query", "--references", derivation).split()
+    layers = [path for path in inputs if readable(path).startswith("layer-") and path.endswith(".drv")]
+    return nix.run("nix-store", "--query", "--outputs", *layers).split()
+
+
+def source_paths(plan: Plan, settings: Settings, *, cache: Path, display: Display) -> list[str]:
+    """The store paths of all files that an image is built from and that come from elsewhere, which are there then.
+
+    These are wheels, archives, commits, crates, Debian's packages and NVIDIA's archives, those of the tools that
+    build among them. What is not in the store, since an image came from a binary cache, is fetched. Raises what `build`
+    raises.
+    """
+    entry, _ = _prepare(plan, settings, cache=cache, display=display)
+    found = {}
+    for path in nix.requisites(nix.derivation(entry)):
+        if path.endswith(".drv") and (fixed := _FIXED.match(Path(path).read_text("utf-8"))):
+            found[path] = fixed[1]
+    missing = [path for path, out in found.items() if not Path(out).exists()]
+    if missing:
+        display.stage(f"Fetching {len(missing)} files")
+        nix.run("nix-store", "--realise", *missing)
+    return sorted(found.values())
 
 
 def from_cache(plan: Plan, cache: BinaryCache, out_link: Path | None, display: Display) -> Image | None:
@@ -387,18 +473,22 @@ def from_cache(plan: Plan, cache: BinaryCache, out_link: Path | None, display: D
         None where the cache has not all of it, signed as it should be.
 
     Raises:
-        PinnedFileError: the cache does not answer.
+        UnreachableError: the cache does not answer, breaks off or is too slow.
     """
     display.stage(f"Asking {cache.shown}")
     expression = _add(plan)
     # Where files come from does not decide what is made of them.
     path = nix.out_path(entry_expression(plan, mirrors={}, urls={}, expression=expression))
     if not nix.is_valid(path):
+        log = PacedLog(display, cache)
         try:
-            pull(cache, path, log=Log(display))
+            pull(cache, path, log=log)
+        except UnreachableError:
+            raise
         except BuildError as error:
             if not re.search(r"is required, but|is not valid|does not exist", str(error)):
                 display.note(f"{cache.shown} is not of use, so what it may have is built here: {error}")
+            _note_distrust(log, cache, display)
             return None
     if out_link is not None:
         nix.keep(Path(path), out_link)
@@ -459,6 +549,12 @@ def _instead(lock: Lock, error: PinnedFileError) -> str:
 def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:
     own = supply.urls.get(file.sha256) or file.url
     return own is not None and origin(own) == origin(url)
+
+
+def _note_distrust(log: Log, cache: BinaryCache | None, display: Display) -> None:
+    """Tell what to do where Nix's daemon has not used a cache since it does not trust the user."""
+    if cache and log.is_distrusted:
+        display.note(cache.instruction)
 
 
 def note_labels(image: Image, display: Display) -> None:

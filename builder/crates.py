@@ -29,7 +29,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from builder.fetch import Session
     from builder.models import Crate
@@ -127,6 +127,7 @@ def supply_crates(
     settings: Settings,
     *,
     display: Display,
+    there: Collection[str] = (),
 ) -> None:
     """Fetch the crates that the store does not have, and add them to it.
 
@@ -135,13 +136,14 @@ def supply_crates(
         session: makes what servers are reached with; called when something is missing.
         settings: the project's.
         display: shows what goes on.
+        there: paths that a binary cache has.
 
     Raises:
         ResolveError: no registry is known, it has not got a crate, or has another one under its name.
         DeclarationError: what is configured is not understood.
     """
-    packages = {_file(crate): (crate, package) for package, crates in wanted.items() for crate in crates}
-    missing = [packages[added] for added in nix.missing(packages)]
+    packages = {crate_file(crate): (crate, package) for package, crates in wanted.items() for crate in crates}
+    missing = [packages[added] for added in nix.missing(packages, there)]
     if not missing:
         return
     registry = find_registry(settings)
@@ -186,7 +188,7 @@ def _supply(crate: Crate, package: str, template: str, registry: Registry, sessi
                 "credentials. Only the crate whose sha256 is in the package's Cargo.lock will do.",
                 status=error.status,
             ) from error
-        nix.add([_file(crate, path)])
+        nix.add([crate_file(crate, path)])
 
 
 def _template(index: str, registry: Registry, session: Session) -> str:
@@ -206,7 +208,7 @@ def _template(index: str, registry: Registry, session: Session) -> str:
     return template
 
 
-def _file(crate: Crate, path: Path | None = None) -> nix.Added:
+def crate_file(crate: Crate, path: Path | None = None) -> nix.Added:
     """A crate as a path of the store; `path` is where it lies on disk, for adding it."""
     name = store.store_name(crate.filename)
     return nix.Added(path=path or Path(name), name=name, digest=crate.sha256, recursive=False)

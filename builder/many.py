@@ -95,7 +95,9 @@ class _Run:
                 self.notes.tell(self.display)
             new = [work for work in missing if work.image is not None and work.steps]
             apps = [work.app for work in new if work.app]
-            session.fill_caches(apps, self.request, [work.image for work in new if work.image], self.display)
+            caches = (session.cache_of(app, self.request) for app in apps)
+            images = (work.image for work in new if work.image)
+            session.fill_caches(zip(caches, images, strict=True), self.display)
         if link:
             self._each("Linking", [work for work in works if work.image], self._keep)
         return [self._outcome(work) for work in works]

@@ -11,6 +11,7 @@ import grp
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from builder.files import scratch_folder
 from builder.nix_failure import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from builder.models import Architecture
     from builder.nix_log import Log
@@ -130,17 +131,25 @@ def settings() -> tuple[str, ...]:
 
 
 def _substituters() -> list[str]:
+    return [url for url in configured("substituters") or () if url.rstrip("/") != DEFAULT_CACHE]
+
+
+def configured(name: str) -> Any:  # noqa: ANN401 - as Nix's JSON has it
+    """What the machine's configuration of Nix says; None where that cannot be read.
+
+    Raises:
+        ToolError: Nix is missing.
+    """
     # Nix 2.8 has the first command only; newer ones call it a deprecated alias of the second.
     for command in (["show-config"], ["config", "show"]):
         shown = process.run(
             [_executable("nix"), "--extra-experimental-features", "nix-command", *command, "--json"]
         )
         try:
-            configured = json.loads(shown.stdout)["substituters"]["value"]
+            return json.loads(shown.stdout)[name]["value"]
         except (ValueError, KeyError, TypeError):
             continue
-        return [url for url in configured if url.rstrip("/") != DEFAULT_CACHE]
-    return []
+    return None
 
 
 def run(command: str, *words: str, given: str | None = None) -> str:
@@ -156,8 +165,8 @@ def run(command: str, *words: str, given: str | None = None) -> str:
     return done.stdout
 
 
-def missing(paths: Iterable[Added]) -> list[Added]:
-    """Those of some paths that the store does not have.
+def missing(paths: Iterable[Added], there: Collection[str] = ()) -> list[Added]:
+    """Those of some paths that the store does not have, nor a binary cache: `there` are the paths of what that has.
 
     A step that broke off may have left a path half-written: that is not one that the store has, although a file of
     that name is there.
@@ -166,12 +175,12 @@ def missing(paths: Iterable[Added]) -> list[Added]:
         ToolError, BuildError: see `run`.
     """
     wanted = list(paths)
-    there = [added.store_path for added in wanted if Path(added.store_path).exists()]
+    here = [added.store_path for added in wanted if Path(added.store_path).exists()]
     unfinished = (
-        set(run("nix-store", "--check-validity", "--print-invalid", *there).split()) if there else set()
+        set(run("nix-store", "--check-validity", "--print-invalid", *here).split()) if here else set()
     )
-    finished = set(there) - unfinished
-    return [added for added in wanted if added.store_path not in finished]
+    finished = set(here) - unfinished
+    return [added for added in wanted if added.store_path not in finished and added.store_path not in there]
 
 
 def add(paths: Iterable[Added]) -> None:
@@ -430,6 +439,53 @@ def unpack(store_url: str, path: str, target: Path) -> None:
             raise BuildError(f"{path} cannot be unpacked: {said.strip()}")
 
 
+@dataclass(frozen=True)
+class PathInfo:
+    """What a store knows of a path.
+
+    Attributes:
+        size: bytes of its NAR.
+        references: the paths it refers to, itself perhaps among them.
+        keys: names of the keys that it is signed with.
+    """
+
+    size: int
+    references: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+def path_info(paths: Iterable[str], *words: str) -> dict[str, PathInfo]:
+    """What a store knows of those of some paths that it has.
+
+    Args:
+        paths: the paths.
+        words: for `nix path-info`: another store than this machine's, or `--recursive` for all they refer to.
+
+    Raises:
+        BuildError: the store cannot be reached.
+    """
+    wanted = list(paths)
+    if not wanted:
+        return {}
+    found = json.loads(run("nix", "path-info", "--json", *words, *wanted))
+    # Up to Nix 2.18 it is a list.
+    items = found.items() if isinstance(found, dict) else ((item["path"], item) for item in found)
+    return {
+        path: PathInfo(
+            item["narSize"],
+            tuple(item["references"]),
+            tuple(signature.partition(":")[0] for signature in item.get("signatures", ())),
+        )
+        for path, item in items
+        if item and item.get("valid", True)
+    }
+
+
+def requisites(path: str, *words: str) -> list[str]:
+    """A path of this machine's store and all that it needs. `words` are for `nix-store --query --requisites`."""
+    return run("nix-store", "--query", "--requisites", *words, path).split()
+
+
 def _logged(
     program: str,
     command: Iterable[str],
@@ -449,3 +505,13 @@ def _logged(
     if running.returncode:
         raise log.failure()
     return printed
+
+
+def untrusted(paths: Iterable[str], *words: str) -> set[str]:
+    """Those of some paths that have no signature by a key that is trusted. `words` are for `nix store verify`."""
+    wanted = list(paths)
+    if not wanted:
+        return set()
+    command = ["store", "verify", "--no-contents", "--sigs-needed", "1", *words]
+    said = process.run([_executable("nix"), *settings(), *command, *wanted]).stderr
+    return set(re.findall(r"path '([^']+)' is untrusted", said))

@@ -17,7 +17,7 @@ from builder.nix_failure import explain, readable
 if TYPE_CHECKING:
     from builder.errors import BuilderError
 
-_FETCH = 101
+FETCH = 101
 _BUILDS = 104
 _BUILD = 105
 _LOG_LINE = 101
@@ -51,13 +51,21 @@ class Reporter(Protocol):
 
 
 class Log:
-    """What Nix said during one build."""
+    """What Nix said during one build.
+
+    Attributes:
+        errors: what it said that is wrong.
+        built: the derivations it began to build.
+        fetched: the URLs it began to fetch.
+        is_distrusted: whether its daemon does not let this user say which caches and keys count.
+    """
 
     def __init__(self, reporter: Reporter) -> None:
         self.errors: list[str] = []
         self.built: list[str] = []
         self.fetched: list[str] = []
         self._machines: dict[str, str] = {}
+        self.is_distrusted = False
         self._reporter = reporter
         self._lines: dict[str, deque[str]] = {}
         self._drv: dict[int, str] = {}
@@ -74,6 +82,9 @@ class Log:
             event = json.loads(text[5:])
         except ValueError:
             return
+        self._event(event)
+
+    def _event(self, event: dict[str, Any]) -> None:
         action = event.get("action")
         if action == "start":
             self._start(event)
@@ -82,15 +93,21 @@ class Log:
             self._reporter.finished(event["id"])
         elif action == "result":
             self._result(event)
-        elif action == "msg" and event.get("level", 0) == 0:
-            self.errors.append(_ANSI.sub("", event.get("raw_msg") or event.get("msg", "")))
+        elif action == "msg":
+            self._say(event.get("level", 0), _ANSI.sub("", event.get("raw_msg") or event.get("msg", "")))
+
+    def _say(self, level: int, text: str) -> None:
+        if level == 0:
+            self.errors.append(text)
+        # What a daemon says to those whom it does not trust, as a warning.
+        self.is_distrusted |= "not a trusted user" in text or "untrusted substituter" in text
 
     def _start(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
         fields = event.get("fields") or []
         if kind == _BUILDS:
             self._all_builds = event["id"]
-        if kind not in (_BUILD, _FETCH) or not fields:
+        if kind not in (_BUILD, FETCH) or not fields:
             return
         name = readable(fields[0])
         if kind == _BUILD:

@@ -163,6 +163,7 @@ def build_with(
     attempt: Callable[[Log, tuple[str, ...], dict[str, str]], R],
     *,
     display: Display,
+    log_of: Callable[[], Log] | None = None,
 ) -> R:
     """Build with the help of machines, and with fewer where one is lost; at last with none.
 
@@ -170,13 +171,14 @@ def build_with(
         machines: the machines; with none, this is one attempt.
         attempt: builds; it gets what Nix says is told to, words for Nix, and variables.
         display: shows what goes on; told of machines that are lost.
+        log_of: makes what Nix says an attempt's own; None for a plain `Log`.
 
     Raises:
         BuilderError: what the attempt raises, where that was no loss of a machine.
     """
     left = _answering(machines, display)
     while True:
-        log = Log(display)
+        log = log_of() if log_of else Log(display)
         try:
             return attempt(log, flags(left), environment() if left else {})
         except BuilderError:

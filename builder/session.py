@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import nix
-from builder.errors import BuildError, LockError, ResolveError
+from builder.errors import BuilderError, LockError, ResolveError
 from builder.load import declare
 from builder.variant import lock_file, variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from builder.binary_cache import BinaryCache
     from builder.build import Result
     from builder.layout import Image
     from builder.links import LinkError, Report
@@ -200,7 +201,7 @@ def trace(request: Request, *, display: Display) -> Traced:
     from builder import build, record
     from builder.lock import read_lock
 
-    built = build_app(request, out_link=None, link=False, display=display, fill_cache=False)
+    built = build_app(request, out_link=None, link=False, display=display, fill=False)
     app = load_app(request)
     locked = lock_app(app, replace(request, frozen=True), display=display)
     with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
@@ -229,7 +230,13 @@ def record_digest(request: Request, *, display: Display) -> tuple[Recorded, bool
 
 
 def _build_or_add(
-    app: Loaded, locked: Locked, request: Request, *, out_link: Path | None, display: Display
+    app: Loaded,
+    locked: Locked,
+    request: Request,
+    *,
+    out_link: Path | None,
+    display: Display,
+    binary_cache: BinaryCache | None,
 ) -> tuple[Result | None, tuple[Addition, ...]]:
     """Build a locked app, and find what its lock should have besides for libraries that are lacking.
 
@@ -240,7 +247,6 @@ def _build_or_add(
         BuilderError: the build failed, and nothing that could be added would mend it.
     """
     from builder import build
-    from builder.binary_cache import find_cache
     from builder.links import LinkError
     from builder.remote import find_builders
 
@@ -253,7 +259,7 @@ def _build_or_add(
                 cache=cache_folder(),
                 out_link=out_link,
                 display=display,
-                binary_cache=find_cache(app.settings, root, url=request.cache, secret_key=request.cache_key),
+                binary_cache=binary_cache,
                 machines=find_builders(app.settings, root, named=request.builders),
             )
     except LinkError as error:
@@ -299,23 +305,27 @@ def lacking(
     return additions.for_parts(links, app.spec, locked.lock, app.settings, cache=cache, note=display.note)
 
 
-def fill_caches(apps: Iterable[Loaded], request: Request, images: Iterable[Image], display: Display) -> None:
-    """Copy what was built into the binary caches of the apps, where there are such and a key to sign with."""
+def cache_of(app: Loaded, request: Request) -> BinaryCache | None:
+    """The binary cache that is asked for or configured. Raises what `builder.binary_cache.find_cache` raises."""
+    from builder.binary_cache import find_cache
+
+    return find_cache(app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key)
+
+
+def fill_caches(built: Iterable[tuple[BinaryCache | None, Image]], display: Display) -> None:
+    """Copy images into the binary caches of their apps, where there are such and a key to sign with."""
     from builder import binary_cache
     from builder.nix_log import Log
 
-    paths: dict[binary_cache.BinaryCache, list[str]] = {}
-    for app, image in zip(apps, images, strict=True):
-        cache = binary_cache.find_cache(
-            app.settings, app.spec.root, url=request.cache, secret_key=request.cache_key
-        )
+    paths: dict[BinaryCache, list[str]] = {}
+    for cache, image in built:
         if cache is not None and cache.secret_key is not None:
             paths.setdefault(cache, []).append(str(image.path))
     for cache, some in paths.items():
         display.stage(f"Copying to {cache.shown}")
         try:
             binary_cache.push(cache, *some, log=Log(display))
-        except BuildError as error:
+        except BuilderError as error:
             # The images are built, and here.
             display.note(f"{cache.shown} could not be filled: {error}")
 
@@ -331,7 +341,13 @@ def in_words(additions: Sequence[Addition]) -> str:
 
 
 def build_app(
-    request: Request, *, out_link: Path | None, link: bool, display: Display, fill_cache: bool = True
+    request: Request,
+    *,
+    out_link: Path | None,
+    link: bool,
+    display: Display,
+    fields: dict[str, Any] | None = None,
+    fill: bool = True,
 ) -> Built:
     """Load, lock and build an app, or find that all of it was done before.
 
@@ -340,14 +356,15 @@ def build_app(
         out_link: where to put a link to the image; None for `result-<app>`, see `builder.variant`.
         link: whether to put one at all.
         display: shows what goes on.
-        fill_cache: whether to copy what was built into the binary cache, where one is configured.
+        fields: the declaration, where it has been loaded.
+        fill: whether to copy what is built into the binary cache, where there is one and a key.
 
     Raises:
         BuilderError: any of the stages failed; see `builder.errors`.
     """
     from builder.memory import Memory, key
 
-    fields = declare(request.target, interpreter=request.interpreter)
+    fields = fields or declare(request.target, interpreter=request.interpreter)
     options = (request.python, request.architecture)
     label = variant(fields["name"], fields["architecture"], request.architecture)
     lock = lock_file(fields["root"], label)
@@ -361,12 +378,15 @@ def build_app(
     else:
         nix.require()
         app = loaded(fields)
+        cache = cache_of(app, request)
         locked = lock_app(app, request, display=display)
         while True:
             # The lock may be new, so the key is. It is taken before the code is staged: a file that is edited while the
             # image is built belongs to the next run, not to what is remembered of this one.
             memory = Memory(cache_folder(), key(fields, lock, options))
-            result, additions = _build_or_add(app, locked, request, out_link=target, display=display)
+            result, additions = _build_or_add(
+                app, locked, request, out_link=target, display=display, binary_cache=cache
+            )
             if result is not None:
                 image, digest, steps = result.image, locked.digest, steps + result.steps
             if not additions:
@@ -380,8 +400,8 @@ def build_app(
                 break
             display.note(f"added to {lock.name}: {in_words(additions)}")
         memory.keep(image, digest)
-        if steps and fill_cache:
-            fill_caches([app], request, [image], display)
+        if steps and fill:
+            fill_caches([(cache, image)], display)
     return Built(
         image=image,
         steps=steps,

@@ -56,8 +56,42 @@ def package_file(file: PinnedFile, path: Path | None = None) -> nix.Added:
     return nix.Added(path=path or Path(name), name=name, digest=file.sha256, recursive=False)
 
 
+def pinned(lock: Lock) -> list[nix.Added]:
+    """Everything that a lock pins for its image and for building it, as paths of the store."""
+    from builder.crates import crate_file
+    from builder.cuda.redist import archive_file
+    from builder.trees import commit_tree
+
+    commits = (built.source.sha256 for built in lock.built if built.source.kind == "git")
+    return [
+        *_base_files(lock.base, lock.architecture),
+        *map(package_file, lock.files),
+        *map(commit_tree, filter(None, commits)),
+        *(crate_file(crate) for built in lock.built for crate in built.crates),
+        *map(archive_file, lock.cuda.archives if lock.cuda else ()),
+    ]
+
+
+def _busybox(base: Base) -> nix.Added:
+    digest = base.busybox[build_machine()].nar_sha256
+    return nix.Added(path=Path("busybox"), name="busybox", digest=digest, recursive=True)
+
+
+def _base_files(base: Base, architecture: Architecture) -> dict[nix.Added, Deb | None]:
+    """Busybox, which stands first, and the packages that are needed here for an architecture's images."""
+    debs = (deb for name in {architecture, build_machine()} for deb in base.debs[name])
+    packages = (*base.extra, *base.build, *base.tools.get(build_machine(), ()), *debs)
+    return {_busybox(base): None, **{deb_file(deb): deb for deb in packages}}
+
+
 def supply_base(
-    base: Base, architecture: Architecture, settings: Settings, *, cache: Path, display: Display
+    base: Base,
+    architecture: Architecture,
+    settings: Settings,
+    *,
+    cache: Path,
+    display: Display,
+    there: Collection[str] = (),
 ) -> dict[str, str]:
     """Put busybox into the store, and packages whose mirror wants credentials, which Nix is never given.
 
@@ -67,6 +101,7 @@ def supply_base(
         settings: the project's.
         cache: this program's cache folder.
         display: shows what goes on.
+        there: paths that a binary cache has.
 
     Returns:
         the mirrors, by archive; none when the store has all packages, so that no machine needs one for nothing.
@@ -75,13 +110,9 @@ def supply_base(
         ResolveError: a package could not be had, or is not the one that is pinned.
         ToolError: no Debian mirror is known.
     """
-    here = build_machine()
-    busybox = base.busybox[here]
-    wanted = nix.Added(path=Path("busybox"), name="busybox", digest=busybox.nar_sha256, recursive=True)
-    own = (deb for name in {architecture, here} for deb in base.debs[name])
-    debs = [*base.extra, *base.build, *base.tools.get(here, ()), *own]
-    files = {deb_file(deb): deb for deb in debs}
-    missing = nix.missing([wanted, *files])
+    wanted = _busybox(base)
+    files = _base_files(base, architecture)
+    missing = nix.missing(files, there)
     if not missing:
         return {}
     configured: dict[str, str] = {
@@ -90,9 +121,10 @@ def supply_base(
     mirrors = find_mirrors(configured)
     if wanted in missing:
         with scratch_folder() as scratch:
-            folder = extract_busybox(fetch_deb(busybox, mirrors, cache / "debs"), scratch / "busybox")
+            deb_of_it = fetch_deb(base.busybox[build_machine()], mirrors, cache / "debs")
+            folder = extract_busybox(deb_of_it, scratch / "busybox")
             nix.add([replace(wanted, path=folder)])
-    for deb in (files[added] for added in missing if added != wanted):
+    for deb in filter(None, (files[added] for added in missing)):
         url = mirrors.urls[deb.archive]
         if without_credentials(url) != url:
             display.stage(f"Fetching {deb.package}")
@@ -105,6 +137,7 @@ def supply_files(
     find: Callable[[], Finder],
     *,
     gone: Collection[str] = (),
+    there: Collection[str] = (),
     display: Display,
 ) -> dict[str, str]:
     """Put files of packages into the store that Nix cannot fetch.
@@ -113,6 +146,7 @@ def supply_files(
         files: what is wanted.
         find: makes what finds them; called when something is missing.
         gone: sha256 of files whose URLs were tried and do not serve them.
+        there: paths that a binary cache has.
         display: shows what goes on.
 
     Returns:
@@ -122,7 +156,7 @@ def supply_files(
         ResolveError: a file could not be had, or is not the one that is pinned.
     """
     paths = {package_file(file): file for file in files}
-    missing = {paths[added].sha256: paths[added] for added in nix.missing(paths)}
+    missing = {paths[added].sha256: paths[added] for added in nix.missing(paths, there)}
     if not missing:
         return {}
     finder = find()
@@ -187,6 +221,7 @@ def supply(
     cache: Path,
     display: Display,
     gone: tuple[str, ...] = (),
+    there: Collection[str] = (),
 ) -> Supply:
     """Put into the store what Nix cannot fetch, and say where it finds the rest.
 
@@ -197,6 +232,7 @@ def supply(
         cache: this program's cache folder.
         display: shows what goes on.
         gone: sha256 of files whose URLs were tried and do not serve them.
+        there: paths that a binary cache has, where Nix finds them itself.
 
     Raises:
         ResolveError: a file could not be had, or is not the one that is pinned.
@@ -213,10 +249,12 @@ def supply(
         target = Target.of_base(lock.base, lock.architecture)
         return Finder(lock.files, target, settings, spec.root, requirements, display.stage, display.note)
 
-    places = supply_base(lock.base, lock.architecture, settings, cache=cache, display=display)
-    urls = supply_files(lock.files, find, gone=gone, display=display)
-    supply_commits(lock, spec, cache=cache, display=display)
+    places = supply_base(lock.base, lock.architecture, settings, cache=cache, display=display, there=there)
+    urls = supply_files(lock.files, find, gone=gone, there=there, display=display)
+    supply_commits(lock, spec, cache=cache, display=display, there=there)
     crates = {f"{built.name} {built.version}": built.crates for built in lock.built}
-    supply_crates(crates, lambda: find().session, settings, display=display)
-    redistributables = supply_archives(lock.cuda, lambda: find().session, settings, display=display)
+    supply_crates(crates, lambda: find().session, settings, display=display, there=there)
+    redistributables = supply_archives(
+        lock.cuda, lambda: find().session, settings, display=display, there=there
+    )
     return Supply(mirrors={**places, **redistributables}, urls=urls)

@@ -14,6 +14,8 @@ from builder.project_tree import stage_project
 from builder.requirements import GitSource, parse_requirements
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from builder.local.masking import Masker
     from builder.models import AppSpec, Built, Lock
     from builder.progress import Display
@@ -74,7 +76,9 @@ def stage_projects(
     return projects, tuple(warnings)
 
 
-def supply_commits(lock: Lock, spec: AppSpec, *, cache: Path, display: Display) -> None:
+def supply_commits(
+    lock: Lock, spec: AppSpec, *, cache: Path, display: Display, there: Collection[str] = ()
+) -> None:
     """Put the files of locked commits into the store.
 
     Args:
@@ -82,6 +86,7 @@ def supply_commits(lock: Lock, spec: AppSpec, *, cache: Path, display: Display) 
         spec: the app, whose requirements may name credentials by variable.
         cache: this program's cache folder.
         display: shows what goes on.
+        there: paths that a binary cache has.
 
     Raises:
         ResolveError: a repository cannot be reached, or does not have the commit any more.
@@ -91,7 +96,7 @@ def supply_commits(lock: Lock, spec: AppSpec, *, cache: Path, display: Display) 
         for built in lock.built
         if built.source.kind == "git" and built.source.sha256
     }
-    missing = nix.missing(wanted)
+    missing = nix.missing(wanted, there)
     if not missing:
         return
     requirements = parse_requirements(spec, unset_ok=True)

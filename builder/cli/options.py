@@ -125,6 +125,25 @@ def cache_location(function: Callable[..., R]) -> Callable[..., R]:
     return wrapped
 
 
+def named_cache(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command that is about a cache, and no app, the options that name it: `url` and `key`."""
+    key = click.option(
+        "--cache-key",
+        "key",
+        type=click.Path(path_type=Path),
+        help="The key that signs what is pushed. Default: BUILDER_CACHE_KEY, or that of `cache keygen`.",
+    )
+    url = click.option(
+        "--cache", "url", metavar="URL", help="The cache. Default: BUILDER_CACHE, or cache in [tool.builder]."
+    )
+    return url(key(function))
+
+
+def megabytes(size: int) -> str:
+    """Bytes in words."""
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"
+
+
 def json_option(function: Callable[..., R]) -> Callable[..., R]:
     """Output for scripts."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object for scripts.")(

@@ -49,7 +49,7 @@ def _lines(found: Forecast) -> Iterator[tuple[str, str]]:
     if found.cuda:
         yield "CUDA", found.cuda + (f": {found.why}" if found.why else "")
     if found.toolkit:
-        more = f" and {_megabytes(found.toolkit_size)} of archives" if found.toolkit_size else ""
+        more = f" and {options.megabytes(found.toolkit_size)} of archives" if found.toolkit_size else ""
         yield "toolkit", f"{found.toolkit}: nvcc, ptxas, headers; from packages{more}"
     if found.capabilities:
         yield "GPUs", f"compute capability {', '.join(found.capabilities)}"
@@ -59,13 +59,15 @@ def _lines(found: Forecast) -> Iterator[tuple[str, str]]:
     from_source = f", {built} built from source" if built else ""
     yield (
         "packages",
-        f"{len(found.packages)}, {_megabytes(found.size)}{from_source}; {found.debian_packages} of Debian",
+        f"{len(found.packages)}, {options.megabytes(found.size)}{from_source}; {found.debian_packages} of Debian",
     )
     yield "layers", str(found.layers)
     more = f" and {', '.join(found.unknown)}, whose size no index says" if found.unknown else ""
     yield (
         "download",
-        (_megabytes(found.download) + more) if found.download or more else "nothing: all is in the store",
+        (options.megabytes(found.download) + more)
+        if found.download or more
+        else "nothing: all is in the store",
     )
     largest = sorted(found.packages, key=lambda package: -(package.size or 0))[:_SHOWN]
     for package in largest:
@@ -75,10 +77,6 @@ def _lines(found: Forecast) -> Iterator[tuple[str, str]]:
 
 
 def _package(package: Package) -> str:
-    size = "?" if package.size is None else _megabytes(package.size)
+    size = "?" if package.size is None else options.megabytes(package.size)
     state = "" if package.is_here else "  to fetch"
     return f"{size:>10}  {package.name} {package.version}{state}"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"

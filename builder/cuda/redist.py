@@ -22,7 +22,7 @@ from builder.redact import redact_url
 from builder.settings import cuda_mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from builder.fetch import Session
     from builder.models import Architecture, Toolkit
@@ -94,7 +94,12 @@ def archive_file(archive: CudaArchive, path: Path | None = None) -> nix.Added:
 
 
 def supply_archives(
-    toolkit: Toolkit | None, session: Callable[[], Session], settings: Settings, *, display: Display
+    toolkit: Toolkit | None,
+    session: Callable[[], Session],
+    settings: Settings,
+    *,
+    display: Display,
+    there: Collection[str] = (),
 ) -> dict[str, str]:
     """Put a toolkit's archives into the store where Nix may not fetch them itself.
 
@@ -103,6 +108,7 @@ def supply_archives(
         session: makes what servers are reached with; called when something is missing.
         settings: the project's, which may name a mirror.
         display: shows what goes on.
+        there: paths that a binary cache has.
 
     Returns:
         where Nix fetches the others: the folder's URL under `cuda`; none where the store has all.
@@ -111,7 +117,7 @@ def supply_archives(
         FetchError: an archive could not be had, or is not the one that is pinned.
     """
     archives = {archive_file(archive): archive for archive in (toolkit.archives if toolkit else ())}
-    missing = [archives[added] for added in nix.missing(archives)] if archives else []
+    missing = [archives[added] for added in nix.missing(archives, there)] if archives else []
     if not missing:
         return {}
     folder = redist_url(cuda_mirror(settings))

@@ -16,6 +16,7 @@ from pathlib import Path
 import git_server as real_git_server
 import pytest
 import servers as real_servers
+from cache_hosts import cache_server, first_host, second_host, seed_store, third_host  # noqa: F401 - fixtures
 from private_ca import PrivateCA
 
 BUILDER = Path(sysconfig.get_path("scripts")) / "builder"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from builder import binary_cache
-from builder.binary_cache import BinaryCache, check_url, find_cache
+from builder.binary_cache import BinaryCache, PacedLog, UnreachableError, check_url, find_cache
 from builder.errors import DeclarationError, ToolError
 from builder.settings import Settings, read_settings
 
@@ -75,8 +76,9 @@ def test_a_key_that_is_named_counts_before_the_users_own(
 
 
 def test_what_is_written_is_signed_and_not_compressed_again() -> None:
-    cache = BinaryCache("s3://bucket?region=eu-1", secret_key=Path("/keys/team.key"))
-    assert cache.writable_url() == "s3://bucket?compression=none&secret-key=/keys/team.key&region=eu-1"
+    cache = BinaryCache("https://host/cache?priority=10", secret_key=Path("/keys/team.key"))
+    expected = "https://host/cache?compression=none&secret-key=/keys/team.key&priority=10"
+    assert cache.writable_url() == expected
     # A store that is reached by ssh has no such words: its paths are signed before.
     assert BinaryCache("ssh://host", secret_key=Path("/k")).writable_url() == "ssh://host"
 
@@ -112,3 +114,47 @@ def test_a_key_in_the_settings_must_be_a_public_one(tmp_path: Path) -> None:
 def test_a_keys_name_has_no_blanks(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="is no name for a key"):
         binary_cache.make_key("my team", tmp_path / "key")
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def counted(self, done: int, expected: int) -> None: ...
+    def started(self, kind: str, name: str, key: int) -> None: ...
+    def progressed(self, key: int, done: int, expected: int) -> None: ...
+    def finished(self, key: int) -> None: ...
+    def said(self, name: str, line: str) -> None: ...
+
+
+def fetched(rate: float, *, url: str = "https://host/cache/nar/a.nar", seconds: int = 60) -> None:
+    """Let a log hear that a file comes at some bytes a second."""
+    now = 1000.0
+    log = PacedLog(Quiet(), BinaryCache("https://host/cache"), clock=lambda: now)
+    lines: list[dict[str, object]] = [{"action": "start", "id": 1, "type": 101, "fields": [url]}]
+    for second in range(seconds):
+        done = int(rate * second)
+        lines.append({"action": "result", "id": 1, "type": 105, "fields": [done, 10**9, 0, 0]})
+    lines.append({"action": "stop", "id": 1})
+    for line in lines:
+        log.line("@nix " + json.dumps(line))
+        now += 1
+
+
+def test_a_cache_that_trickles_is_given_up_and_one_that_does_not_is_waited_for() -> None:
+    fetched(1_000_000)
+    fetched(20_000)
+    # What is downloaded from elsewhere takes as long as it takes.
+    fetched(100, url="https://other/file.whl")
+    with pytest.raises(UnreachableError, match=r"https://host/cache is too slow: 2 kB in 2\d seconds"):
+        fetched(100)
+
+
+def test_what_a_distrusting_daemon_says_is_heard_and_its_administrator_told_what_to_write() -> None:
+    cache = BinaryCache("https://host/cache", (TEAM,))
+    log = PacedLog(Quiet(), cache)
+    assert not log.is_distrusted
+    text = "warning: ignoring untrusted substituter 'https://host/cache'"
+    log.line("@nix " + json.dumps({"action": "msg", "level": 0, "msg": text}))
+    assert log.is_distrusted
+    assert f"  extra-trusted-public-keys = {TEAM}\n" in cache.instruction
+    assert "  extra-trusted-substituters = https://host/cache\n" in cache.instruction

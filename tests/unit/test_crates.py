@@ -216,7 +216,7 @@ class Store:
     def __init__(self) -> None:
         self.added: dict[str, bytes] = {}
 
-    def missing(self, paths: object) -> list[nix.Added]:
+    def missing(self, paths: object, there: object = ()) -> list[nix.Added]:
         return [path for path in paths if path.name not in self.added]  # type: ignore[attr-defined]
 
     def add(self, paths: list[nix.Added]) -> None:

@@ -1,0 +1,188 @@
+"""Measures how fast an image comes from a binary cache, against curl for the same bytes in the same run.
+
+The image is torch for the CPU. One store fills a cache; then its image is removed from the store and had back, from
+nginx with TLS and from the folder itself. What counts is the time of copying: `builder cache pull`, less what the same
+command takes where the image is there already (to start, load the app and evaluate it), which is told beside it and
+does not grow with the image. curl writes the same files one after another, from the same nginx. What it takes to read
+them as file:// URLs, without TLS and a server, is told as well: Nix hashes all it copies, and curl nothing. All are the
+best of a few runs in turn.
+
+Usage: cache.py [--quick] [FILE]    --quick takes a small image; FILE gets the result as Markdown
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ours import BUILDER, Ours, machine, report, run, timed
+
+from builder.cache_gc import parse_narinfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Our speed, as a ratio to the peer's.
+GOAL = 0.7
+ROUNDS = 5
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    scgi_temp_path {folder}/scgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    ssl_certificate {folder}/cert.pem;
+    ssl_certificate_key {folder}/key.pem;
+    sendfile on;
+    server {{ listen 127.0.0.1:{port} ssl; root {root}; }}
+}}
+"""
+
+
+@contextmanager
+def served(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Nginx with TLS for a folder: its URL, and the certificate to trust."""
+    folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    pair = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+    run(
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        *name,
+        *pair,
+    )
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, root=root, port=port))
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    words = [nginx, "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"]
+    with subprocess.Popen(words) as process:
+        try:
+            while process.poll() is None:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            yield f"https://localhost:{port}", folder / "cert.pem"
+        finally:
+            process.terminate()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to have the image; times in seconds.
+
+    Attributes:
+        name: the way.
+        whole: the command, from its start to its end.
+        fixed: the same command where the image is there.
+        peer: what curl takes for the same bytes.
+    """
+
+    name: str
+    whole: float
+    fixed: float
+    peer: float
+
+    @property
+    def ratio(self) -> float:
+        return self.peer / max(self.whole - self.fixed, 0.001)
+
+
+def measure(folder: Path, *, quick: bool) -> tuple[list[Row], str]:
+    """Fill a cache, and have the image from it in both ways, in turn with the peers."""
+    ours = Ours(folder / "ours")
+    ours.env["XDG_CONFIG_HOME"] = str(folder / "conf")
+    ours.declare(["numpy"] if quick else ["torch==2.13.0"])
+    ours.build()
+    cache, target = folder / "cache", folder / "peer"
+    run(BUILDER, "cache", "keygen", "bench", env=ours.env)
+    run(BUILDER, "cache", "push", ours.app, "--cache", cache, cwd=ours.folder, env=ours.env)
+    found = [parse_narinfo(path.name, path.read_text()) for path in cache.glob("*.narinfo")]
+    infos = [info for info in found if info]
+    paths = [str(ours.store / info.path) for info in infos]
+    nars = [cache / info.nar for info in infos]
+    size = sum(info.size for info in infos)
+    times: dict[str, list[tuple[float, float, float]]] = {}
+    plain: list[float] = []
+    with served(cache, folder / "web") as (url, cert):
+        env = {**ours.env, "NIX_SSL_CERT_FILE": str(cert)}
+
+        def forget() -> None:
+            for link in ours.folder.glob("result-*"):
+                link.unlink()
+            there = [path for path in paths if Path(path).exists()]
+            run("nix-store", "--delete", "--ignore-liveness", *there, env=ours.env)
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir()
+            run("sync")
+
+        def pull(place: str) -> None:
+            run(BUILDER, "cache", "pull", ours.app, "--cache", place, cwd=ours.folder, env=env)
+
+        def curl(place: str) -> None:
+            words = [word for nar in nars for word in ("-o", target / nar.name, f"{place}/nar/{nar.name}")]
+            run("curl", "--silent", "--fail", "--cacert", cert, *words)
+
+        for _ in range(ROUNDS):
+            for name, place in (("https, nginx", url), ("file", f"file://{cache}")):
+                forget()
+                theirs = timed(lambda: curl(url))
+                shutil.rmtree(target)
+                target.mkdir()
+                plain.append(timed(lambda: curl(f"file://{cache}")))
+                whole = timed(lambda place=place: pull(place))  # type: ignore[misc]
+                times.setdefault(name, []).append((whole, timed(lambda place=place: pull(place)), theirs))  # type: ignore[misc]
+    rows = [Row(name, *map(min, zip(*some, strict=True))) for name, some in times.items()]
+    what = (
+        f"{len(infos)} paths, {size / 1e6:.0f} MB; curl of the same files by file:// takes {min(plain):.2f} s"
+    )
+    return rows, what
+
+
+def table(rows: list[Row]) -> str:
+    """The result as Markdown."""
+    lines = [
+        "| from | copying | whole command | curl, https | speed, as a ratio | goal | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        verdict = "met" if row.ratio >= GOAL else "missed"
+        times = f"{row.whole - row.fixed:.2f} s | {row.whole:.2f} s | {row.peer:.2f} s"
+        lines.append(f"| {row.name} | {times} | {row.ratio:.2f} | {GOAL} | {verdict} |")
+    return "\n".join(lines)
+
+
+def main(words: list[str]) -> int:
+    """Measure, and print; the exit code is 1 where the goal was missed."""
+    quick = "--quick" in words
+    with tempfile.TemporaryDirectory(prefix="cache-") as scratch:
+        rows, what = measure(Path(scratch), quick=quick)
+    report(f"{machine()}\n{what}\n\n{table(rows)}", words)
+    return 0 if quick or all(row.ratio >= GOAL for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
