@@ -258,6 +258,8 @@ def test_a_file_that_git_does_not_know_is_told(copy):
 
 
 def test_a_flake_that_is_there_is_left_alone(copy):
+    with (copy.folder / "flake.nix").open("a") as file:
+        file.write("# mine\n")
     before = (copy.folder / "flake.nix").read_bytes()
     refused = copy.project.run("init", "--flake", check=False)
     assert refused.code == 3
@@ -272,7 +274,8 @@ def empty(tmp_path):
     """The environment of a Nix store that nothing has been put into."""
     folder = tmp_path / "empty"
     folder.mkdir()
-    return other_store(folder)
+    # What Nix remembers of repositories are paths of the store that it had.
+    return {**other_store(folder), "XDG_CACHE_HOME": str(folder / "cache")}
 
 
 def test_in_an_empty_store_busybox_comes_from_where_the_flake_says(copy, built, empty, tmp_path):
