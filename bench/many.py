@@ -55,6 +55,9 @@ def main(words: list[str]) -> int:
         counts = (4, 8, 12) if "--quick" in words else APPS
         rows = repositories.measure(BUILDER, folder / "repository", env, names, counts)
     found = goals(rows)
+    others = sorted({name for row in rows[1:] for name in row.shared})
+    if others:
+        found[f"nothing else, such as {', '.join(others[:5])}"] = False
     verdicts = "\n".join(f"- {goal}: {'met' if met else 'missed'}" for goal, met in found.items())
     table = "\n".join([repositories.HEADER, *map(str, rows)])
     report(f"{machine()}\n{WHEELS} wheels\n\n{table}\n\n{verdicts}", words)

@@ -78,6 +78,7 @@ rec {
         "${./sandbox/unpack_tools.sh}"
       ];
       debs = map toString debs;
+      preferLocalBuild = true;
     };
 
   # The words that start a root's Python where the root is no root: in a build, below its store path. The kernel would

@@ -46,6 +46,7 @@ rec {
       named = derivation {
         name = "bash";
         inherit system;
+        preferLocalBuild = true;
         builder = shell;
         args = [
           "sh"

@@ -117,6 +117,7 @@
     in
     derivation {
       inherit name system;
+      preferLocalBuild = true;
       builder = shell;
       args = [
         "sh"

@@ -35,6 +35,7 @@ in
     derivation {
       name = names.storeName name;
       inherit system;
+      preferLocalBuild = true;
       builder = shell;
       args = [
         "sh"

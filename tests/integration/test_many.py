@@ -91,7 +91,7 @@ def test_each_app_that_fails_is_told_with_its_reason_and_keeps_no_other(reposito
     project.write(
         "bad/app.py", APP.format(name="Bad", requirements=[], mark="") + "\nraise ValueError('hush')\n"
     )
-    found, done = build_all(project, code=3)
+    found, _ = build_all(project, code=3)
     good = found.pop("good/app.py::Good")
     assert good["built"] >= 2
     assert {target: app["error"]["kind"] for target, app in found.items()} == {
