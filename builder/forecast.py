@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from builder import cuda, layering, nix
 from builder.cuda.redist import archive_file
+from builder.debian import build_tools
 from builder.machines import find_machines, without_gpus
 from builder.models import Built
 from builder.nix import build_machine
@@ -101,7 +102,7 @@ def forecast(spec: AppSpec, lock: Lock) -> Forecast:
     """
     files = {package_file(file): file for file in lock.files}
     debs = {deb_file(deb): deb for deb in (*lock.base.debs[lock.architecture], *lock.base.extra)}
-    tools = {deb_file(deb): deb for deb in lock.base.tools.get(build_machine(), ())}
+    tools = {deb_file(deb): deb for deb in build_tools(lock.base, build_machine())}
     archives = {archive_file(one): one for one in (lock.cuda.archives if lock.cuda else ())}
     missing = set(nix.missing([*files, *debs, *tools, *archives]))
     gone = {files[added].sha256 for added in missing if added in files}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from builder import nix, store
 from builder.crates import supply_crates
 from builder.cuda.redist import supply_archives
-from builder.debian import extract_busybox, fetch_deb, find_mirrors
+from builder.debian import build_tools, extract_busybox, fetch_deb, find_mirrors
 from builder.debian import redact as without_credentials
 from builder.errors import NowhereError
 from builder.fetch import FetchError
@@ -80,7 +80,7 @@ def _busybox(base: Base) -> nix.Added:
 def _base_files(base: Base, architecture: Architecture) -> dict[nix.Added, Deb | None]:
     """Busybox, which stands first, and the packages that are needed here for an architecture's images."""
     debs = (deb for name in {architecture, build_machine()} for deb in base.debs[name])
-    packages = (*base.extra, *base.build, *base.tools.get(build_machine(), ()), *debs)
+    packages = (*base.extra, *base.build, *build_tools(base, build_machine()), *debs)
     return {_busybox(base): None, **{deb_file(deb): deb for deb in packages}}
 
 

@@ -7,7 +7,7 @@ what is resolved. `deb` opens the one package that has to be opened outside Nix.
 
 from __future__ import annotations
 
-from builder.debian.base import DEBIAN_ARCHITECTURES, resolve_base
+from builder.debian.base import DEBIAN_ARCHITECTURES, build_tools, resolve_base
 from builder.debian.deb import extract_busybox
 from builder.debian.fetch import fetch_deb
 from builder.debian.mirrors import Mirrors, find_mirrors, redact
@@ -17,6 +17,7 @@ __all__ = [
     "DEBIAN_ARCHITECTURES",
     "SUITES",
     "Mirrors",
+    "build_tools",
     "extract_busybox",
     "fetch_deb",
     "find_mirrors",

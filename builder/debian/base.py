@@ -101,13 +101,15 @@ TOOLCHAIN = (
     "tar",
 )
 
+# Debian's bash that is linked to nothing.
+SHELL = "bash-static"
 # What builds use on the machine that builds, and no image has: each where the suite has it. A lock keeps what it has
 # of these; its base is to be pinned anew for another name.
 TOOLS = (
     # Intel's ISA-L, which inflates wheels in half of zlib's time (nix/sandbox/isal.py).
     "libisal2",
     # `nix develop` runs a shell in the sandbox, which has no libraries for one that is linked to any.
-    "bash-static",
+    SHELL,
 )
 
 _INDEXES, _DEBS = "debian", "debs"
@@ -183,6 +185,11 @@ def _complete(base: Base) -> bool:
     return all(
         base.debs.get(architecture) and architecture in base.busybox for architecture in DEBIAN_ARCHITECTURES
     )
+
+
+def build_tools(base: Base, architecture: Architecture) -> tuple[Deb, ...]:
+    """The tools that building an image takes: a shell is for people."""
+    return tuple(deb for deb in base.tools.get(architecture, ()) if deb.package != SHELL)
 
 
 def _has_tools(base: Base) -> bool:
