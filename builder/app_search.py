@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,8 @@ from builder.errors import DeclarationError
 from builder.target import app_name, find_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-
-_SDKS = ("builder", "fal")
 
 
 @dataclass(frozen=True)
@@ -55,56 +52,12 @@ def _named(folder: Path, target: str) -> FoundApp:
     found = find_target(target, cwd=folder)
     if found.name is not None:
         return FoundApp(found.name, target)
-    classes = {app.target.partition("::")[2]: app for app in _in_file(found.file, target.partition("::")[0])}
-    if found.class_name is not None:
-        known = classes.get(found.class_name)
-        # A class may derive from App by another: then its name is what it says.
-        return FoundApp(known.name if known else app_name(found.class_name, where=target), target)
-    if len(classes) == 1:
-        return FoundApp(next(iter(classes.values())).name, target)
-    raise DeclarationError(
-        f"{target} holds {len(classes) or 'no'} apps that can be told without running it",
-        hint=f"Name the class: {target}::Class.",
-    )
-
-
-def _in_file(path: Path, shown: str) -> Iterator[FoundApp]:
-    """The apps in a file that derive from App themselves."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return
-    modules, names = set(), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules |= {alias.asname or alias.name for alias in node.names if alias.name in _SDKS}
-        elif isinstance(node, ast.ImportFrom) and node.module in _SDKS and not node.level:
-            names |= {alias.asname or alias.name for alias in node.names if alias.name == "App"}
-    classes = [
-        node
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and any(_is_app(base, modules, names) for base in node.bases)
-    ]
-    for node in classes:
-        target = f"{shown}::{node.name}"
-        yield FoundApp(app_name(_own_name(node) or node.name, where=target), target)
-
-
-def _is_app(base: ast.expr, modules: set[str], names: set[str]) -> bool:
-    if isinstance(base, ast.Attribute):
-        return base.attr == "App" and isinstance(base.value, ast.Name) and base.value.id in modules
-    return isinstance(base, ast.Name) and base.id in names
-
-
-def _own_name(node: ast.ClassDef) -> str | None:
-    """What a class sets `app_name` to."""
-    for statement in node.body:
-        value = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
-        targets = (
-            statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    classes = repository.apps_in(found.file)
+    if found.class_name is None and len(classes) != 1:
+        raise DeclarationError(
+            f"{target} holds {len(classes) or 'no'} apps that can be told without running it",
+            hint=f"Name the class: {target}::Class.",
         )
-        if any(isinstance(target, ast.Name) and target.id == "app_name" for target in targets) and isinstance(
-            value, ast.Constant
-        ):
-            return str(value.value)
-    return None
+    class_name = found.class_name or next(iter(classes))
+    # A class may derive from App by another file's: then its name is what it says.
+    return FoundApp(app_name(classes.get(class_name) or class_name, where=target), target)

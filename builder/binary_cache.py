@@ -8,6 +8,7 @@ comes from a cache must be signed with a key that is trusted here; what is not i
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
@@ -270,6 +271,7 @@ def own_key() -> Path:
     return Path(base) / "builder" / "cache.key"
 
 
+@functools.cache  # many apps have one key, and Nix is asked for its public part
 def public_key(secret: Path) -> str:
     """The public part of a key.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import nix, process
+from builder.binary_cache import reached
 from builder.compare import compare, read_side
 from builder.errors import BuildError
 from builder.file_differences import SHOWN, differences, in_layers
@@ -42,11 +43,12 @@ def compare_cached(image: Image, cache: BinaryCache, folder: Path) -> Comparison
         folder: where to keep what differs; what is there is replaced.
     """
     own = str(image.path)
-    paths = nix.run("nix-store", "--query", "--requisites", own).split()
-    here = nix.nar_hashes(paths)
+    paths = nix.requisites(own)
+    here = _nar_hashes(paths)
     outcome = Comparison("cache", cache.shown, here[own], "", "not made")
     try:
-        there = nix.nar_hashes(paths, store_url=cache.url)
+        with reached(cache):
+            there = _nar_hashes(paths, "--store", cache.nix_url, *cache.asking)
         if lacking := [readable(path) for path in paths if path not in there]:
             return outcome.because(
                 f"it lacks {', '.join(lacking)}: the image as it is now was not pushed there"
@@ -94,8 +96,13 @@ def compare_pushed(image: Image, reference: str, architecture: Architecture, fol
     return Comparison("registry", shown, image.digest, there, "different", why, parts)
 
 
+def _nar_hashes(paths: list[str], *words: str) -> dict[str, str]:
+    return {path: info.nar_hash for path, info in nix.path_info(paths, *words).items()}
+
+
 def _cached(path: str, cache: BinaryCache, kept: Path) -> Part:
-    nix.unpack(cache.url, path, kept)
+    with reached(cache):
+        nix.unpack(cache.nix_url, path, kept)
     files = tuple(islice(differences(Path(path), kept), SHOWN))
     return Part(readable(path), (path, str(kept)), files)
 

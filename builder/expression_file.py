@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from builder import code
 from builder.errors import DeclarationError, LockError
-from builder.files import replacing, scratch_folder
+from builder.files import scratch_folder
 from builder.flake import repository_of
+from builder.new_files import write_new
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,9 +91,7 @@ def write_expression(path: Path, text: str) -> bool:
     """Write the file, and say whether anything in it is new."""
     if _content(path) == text:
         return False
-    with replacing(path) as file:
-        file.write(text.encode())
-        os.fchmod(file.fileno(), 0o644)
+    write_new({path: text}, force=True)
     return True
 
 

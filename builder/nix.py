@@ -388,31 +388,6 @@ def copy(words: Iterable[str], *, log: Log) -> None:
     _logged("nix", ("copy",), words, log=log)
 
 
-def nar_hashes(paths: Iterable[str], *, store_url: str | None = None) -> dict[str, str]:
-    """What a store says of the content of paths: by path the hash of its NAR, in this Nix's own notation.
-
-    Args:
-        paths: store paths.
-        store_url: the store; None for this machine's.
-
-    Returns:
-        the paths that it has.
-
-    Raises:
-        BuildError: the store cannot be reached.
-    """
-    where = ["--store", store_url, "--option", "narinfo-cache-negative-ttl", "0"] if store_url else []
-    return read_path_info(run("nix", "path-info", "--json", *where, *paths))
-
-
-def read_path_info(text: str) -> dict[str, str]:
-    """By path the hash of its NAR, out of what `nix path-info --json` prints; the paths that are there."""
-    said = json.loads(text)
-    # By path since 2.19; before, each entry says its own.
-    entries = said.items() if isinstance(said, dict) else ((entry["path"], entry) for entry in said)
-    return {path: str(entry["narHash"]) for path, entry in entries if entry and "narHash" in entry}
-
-
 def unpack(store_url: str, path: str, target: Path) -> None:
     """Have what another store has at a path, as files outside of any store.
 
@@ -444,11 +419,13 @@ class PathInfo:
     """What a store knows of a path.
 
     Attributes:
+        nar_hash: the hash of its NAR, in this Nix's own notation.
         size: bytes of its NAR.
         references: the paths it refers to, itself perhaps among them.
         keys: names of the keys that it is signed with.
     """
 
+    nar_hash: str
     size: int
     references: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
@@ -467,17 +444,23 @@ def path_info(paths: Iterable[str], *words: str) -> dict[str, PathInfo]:
     wanted = list(paths)
     if not wanted:
         return {}
-    found = json.loads(run("nix", "path-info", "--json", *words, *wanted))
-    # Up to Nix 2.18 it is a list.
-    items = found.items() if isinstance(found, dict) else ((item["path"], item) for item in found)
+    return read_path_info(run("nix", "path-info", "--json", *words, *wanted))
+
+
+def read_path_info(text: str) -> dict[str, PathInfo]:
+    """What `nix path-info --json` prints, by path; those that are there."""
+    said = json.loads(text)
+    # By path since 2.19; before, each entry says its own.
+    entries = said.items() if isinstance(said, dict) else ((entry["path"], entry) for entry in said)
     return {
         path: PathInfo(
-            item["narSize"],
-            tuple(item["references"]),
-            tuple(signature.partition(":")[0] for signature in item.get("signatures", ())),
+            str(entry["narHash"]),
+            int(entry.get("narSize", 0)),
+            tuple(entry.get("references", ())),
+            tuple(signature.partition(":")[0] for signature in entry.get("signatures", ())),
         )
-        for path, item in items
-        if item and item.get("valid", True)
+        for path, entry in entries
+        if entry and "narHash" in entry
     }
 
 

@@ -65,16 +65,34 @@ def find_apps(folder: Path) -> list[str]:
     return found
 
 
+def apps_in(file: Path) -> dict[str, str | None]:
+    """The apps in one file that derive from App themselves, or by a class of that file.
+
+    Args:
+        file: a Python file.
+
+    Returns:
+        by class, what it sets `app_name` to; None where it sets nothing.
+    """
+    module = _read(file.name, file)
+    if module is None:
+        return {}
+    modules = {file.name: module}
+    return {one: module.names.get(one) for one in module.bases if _is_app(modules, file.name, one, set())}
+
+
 @dataclass
 class _Module:
     """What a file says of names at its top level.
 
     Attributes:
         bases: of each class, the dotted names it derives from.
+        names: what a class sets `app_name` to, of those that do.
         imports: of each name, what it stands for: a module's dotted name, or that and a name in it.
     """
 
     bases: dict[str, list[str]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
 
     def meaning(self, dotted: str) -> str:
@@ -97,6 +115,8 @@ def _read(name: str, path: Path) -> _Module | None:
     for statement in _top_level(tree.body):
         if isinstance(statement, ast.ClassDef):
             module.bases[statement.name] = [dotted for base in statement.bases if (dotted := _dotted(base))]
+            if (name_set := _app_name(statement)) is not None:
+                module.names[statement.name] = name_set
         elif isinstance(statement, ast.Import):
             for alias in statement.names:
                 bound = alias.asname or alias.name.partition(".")[0]
@@ -118,6 +138,18 @@ def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
                 yield from _top_level(part)
             for handler in getattr(statement, "handlers", []):
                 yield from _top_level(handler.body)
+
+
+def _app_name(node: ast.ClassDef) -> str | None:
+    """What a class sets `app_name` to."""
+    for statement in node.body:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign):
+            continue
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        is_set = any(isinstance(target, ast.Name) and target.id == "app_name" for target in targets)
+        if is_set and isinstance(statement.value, ast.Constant):
+            return str(statement.value.value)
+    return None
 
 
 def _dotted(node: ast.expr) -> str | None:

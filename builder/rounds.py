@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import build, memory, nix, session, sources
-from builder.binary_cache import BinaryCache, build_flags, find_cache
+from builder.binary_cache import BinaryCache, build_flags
 from builder.derivations import Graph
 from builder.errors import BuilderError, BuildError, NowhereError, ResolveError, of_the_machine
 from builder.layout import read_image
@@ -199,12 +199,7 @@ class Round:
         for work in self.works:
             with failing(work):
                 app, _ = _locked(work)
-                cache = find_cache(
-                    app.settings,
-                    app.spec.root,
-                    url=self.request.cache,
-                    secret_key=self.request.cache_key,
-                )
+                cache = session.cache_of(app, self.request)
                 if cache is not None and cache not in caches:
                     caches.append(cache)
         return caches

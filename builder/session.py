@@ -201,8 +201,9 @@ def trace(request: Request, *, display: Display) -> Traced:
     from builder import build, record
     from builder.lock import read_lock
 
-    built = build_app(request, out_link=None, link=False, display=display, fill=False)
-    app = load_app(request)
+    fields = declare(request.target, interpreter=request.interpreter)
+    built = build_app(request, out_link=None, link=False, display=display, fields=fields, fill=False)
+    app = loaded(fields)
     locked = lock_app(app, replace(request, frozen=True), display=display)
     with build.plan(app.spec, locked.lock, locked.digest, app.settings, note=display.note) as plan:
         derivation = build.derivation(plan, app.settings, cache=cache_folder(), display=display)

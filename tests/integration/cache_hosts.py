@@ -7,12 +7,9 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 
 import pytest
-from private_ca import PrivateCA
 
 # humanize has a layer with bytecode; the base is the largest layer.
 REQUIREMENTS = ["humanize==4.14.0"]
@@ -109,70 +106,13 @@ def third_host(second_host, seed_store):
     return host, built
 
 
-NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ }}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    scgi_temp_path {folder}/scgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    log_format asked '$request_method $uri $status';
-    access_log {folder}/access.log asked;
-    ssl_certificate {cert};
-    ssl_certificate_key {key};
-    client_max_body_size 0;
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        location /cache/ {{ root {folder}; dav_methods PUT; create_full_put_path on; }}
-        location /broken/ {{ return 500; }}
-    }}
-}}
-"""
-
-
-class WebServer:
-    """nginx with TLS, which takes what is put there."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.authority = PrivateCA(folder / "ca")
-        cert, key = self.authority.issue(["localhost"])
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        (folder / "cache").mkdir()
-        text = NGINX.format(folder=folder, cert=cert, key=key, port=self.port)
-        (folder / "nginx.conf").write_text(text)
-        # Workers write as nobody where nginx is root's.
-        self.process = subprocess.Popen(
-            ["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf", "-g", "user root;"]
-        )
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError((folder / "error.log").read_text())
-
-    def url(self, name):
-        return f"https://localhost:{self.port}/{name}"
-
-    def asked(self):
-        return [line.split() for line in (self.folder / "access.log").read_text().splitlines()]
-
-
 @pytest.fixture
 def cache_server(tmp_path_factory):
-    server = WebServer(tmp_path_factory.mktemp("web"))
-    yield server
-    server.process.terminate()
-    server.process.wait()
+    # Here, since it has what conftest has, and that has this.
+    import cache_server as web
+
+    with web.running(tmp_path_factory.mktemp("web")) as server:
+        yield server
 
 
 def replace(path, text):
