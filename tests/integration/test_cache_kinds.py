@@ -101,6 +101,8 @@ def test_a_bucket_takes_what_is_pushed_and_gives_it_to_another_host(first_host, 
     assert all(part["trusted"] and part["keys"] == [public.partition(":")[0]] for part in found["image"])
     had = json.loads(run(other, "build", "app.py", "--cache", s3.url(), "--json", "--verbose").out)
     assert (had["digest"], had["built"]) == (built["digest"], 0)
+    checked = json.loads(run(host, "check", "app.py", "--cache", s3.url(), "--json").out)
+    assert [compared["state"] for compared in checked["comparisons"]] == ["same"]
     # Nothing of it is old enough to go; below another prefix there is nothing.
     kept = json.loads(run(host, "cache", "gc", "--older-than", "1d", "--cache", s3.url(), "--json").out)
     assert (kept["removed"], kept["kept"]) == ([], len(found["image"]))
