@@ -78,6 +78,8 @@ STOP: Mapping[str, Collection[str]] = {
     ),
     # For its command line, which makes the hash links in /etc/ssl/certs; the one-file bundle needs none.
     "ca-certificates": ("openssl",),
+    # For its scripts, which write a shell into /etc/shells.
+    "bash-static": ("passwd",),
 }
 
 # What ordinary C and C++ parts of Python packages are built with: Debian's build-essential without the tools for
