@@ -234,7 +234,7 @@ class Round:
         """Put into the store what Nix cannot fetch; where the rest is, by target."""
         self.display.stage("Looking for files")
         files = {
-            entry.work.target: {added.store_path: added for added in sources.pinned_files(entry.plan.lock)}
+            entry.work.target: {added.store_path: added for added in sources.pinned(entry.plan.lock)}
             for entry in entries
         }
         every = {path: added for some in files.values() for path, added in some.items()}
@@ -243,8 +243,9 @@ class Round:
         for entry in entries:
             work, lock = entry.work, entry.plan.lock
             app, _ = _locked(work)
-            if not (missing & files[work.target].keys() or lock.built or lock.cuda):
-                supplies[work.target] = sources.Supply(mirrors={}, urls={})
+            if not missing & files[work.target].keys():
+                mirrors = sources.known_mirrors(app.settings)
+                supplies[work.target] = sources.Supply(mirrors=mirrors, urls={})
                 continue
             with failing(work):
                 try:

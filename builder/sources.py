@@ -6,6 +6,7 @@ this machine, files behind credentials, and the busybox that opens the first pac
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +16,16 @@ from builder.crates import supply_crates
 from builder.cuda.redist import supply_archives
 from builder.debian import build_tools, extract_busybox, fetch_deb, find_mirrors
 from builder.debian import redact as without_credentials
-from builder.errors import NowhereError
+from builder.errors import BuilderError, NowhereError
 from builder.fetch import FetchError
 from builder.files import scratch_folder
 from builder.nix import build_machine
-from builder.settings import expand
+from builder.settings import expanded_mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from builder.debian import Mirrors
     from builder.index import Finder
     from builder.index import Source as Place
     from builder.models import AppSpec, Architecture, Base, Deb, Lock, PinnedFile
@@ -104,7 +106,7 @@ def supply_base(
         there: paths that a binary cache has.
 
     Returns:
-        the mirrors, by archive; none when the store has all packages, so that no machine needs one for nothing.
+        the mirrors, by archive. Where the store has all packages, none needs to be known.
 
     Raises:
         ResolveError: a package could not be had, or is not the one that is pinned.
@@ -114,11 +116,8 @@ def supply_base(
     files = _base_files(base, architecture)
     missing = nix.missing(files, there)
     if not missing:
-        return {}
-    configured: dict[str, str] = {
-        key: expand(url, f"tool.builder.mirrors.{key}") for key, url in settings.mirrors.items()
-    }
-    mirrors = find_mirrors(configured)
+        return known_mirrors(settings)
+    mirrors = find_mirrors(expanded_mirrors(settings))
     if wanted in missing:
         with scratch_folder() as scratch:
             deb_of_it = fetch_deb(base.busybox[build_machine()], mirrors, cache / "debs")
@@ -129,6 +128,21 @@ def supply_base(
         if without_credentials(url) != url:
             display.stage(f"Fetching {deb.package}")
             nix.add([deb_file(deb, fetch_deb(deb, mirrors, cache / "debs"))])
+    return _public(mirrors)
+
+
+def known_mirrors(settings: Settings) -> dict[str, str]:
+    """The mirrors of a machine that needs nothing from them: by archive, without credentials; none where none is known.
+
+    They decide nothing that is built, but the derivations of packages name them: the same ones in each build, so that
+    the store has these once.
+    """
+    with suppress(BuilderError):
+        return _public(find_mirrors(expanded_mirrors(settings)))
+    return {}
+
+
+def _public(mirrors: Mirrors) -> dict[str, str]:
     return {name: without_credentials(url) for name, url in mirrors.urls.items()}
 
 
@@ -200,17 +214,6 @@ def _elsewhere(
         return finder.locate(wanted, {*gone, *wanted})
     except NowhereError:
         raise next(refused[sha256] for sha256 in wanted) from None
-
-
-def pinned_files(lock: Lock) -> list[nix.Added]:
-    """All that a lock pins and Nix cannot do without: packages of either kind, and what opens the first of them."""
-    here = build_machine()
-    base = lock.base
-    busybox = nix.Added(
-        path=Path("busybox"), name="busybox", digest=base.busybox[here].nar_sha256, recursive=True
-    )
-    debs = [*base.extra, *base.build, *(deb for name in {lock.architecture, here} for deb in base.debs[name])]
-    return [busybox, *map(deb_file, debs), *map(package_file, lock.files)]
 
 
 def supply(
