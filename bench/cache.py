@@ -13,11 +13,8 @@ Usage: cache.py [--quick] [FILE]    --quick takes a small image; FILE gets the r
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,67 +24,33 @@ from ours import BUILDER, Ours, machine, report, run, timed
 
 from builder.cache_gc import parse_narinfo
 
+# The servers of the tests.
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests/integration"))
+
+import nginx
+from private_ca import PrivateCA
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Our speed, as a ratio to the peer's.
 GOAL = 0.7
 ROUNDS = 5
-NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ }}
-http {{
+HTTP = """
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    scgi_temp_path {folder}/scgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    ssl_certificate {folder}/cert.pem;
-    ssl_certificate_key {folder}/key.pem;
     sendfile on;
     server {{ listen 127.0.0.1:{port} ssl; root {root}; }}
-}}
 """
 
 
 @contextmanager
 def served(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     """Nginx with TLS for a folder: its URL, and the certificate to trust."""
-    folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    pair = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
-    run(
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        *name,
-        *pair,
-    )
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, root=root, port=port))
-    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-    words = [nginx, "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"]
-    with subprocess.Popen(words) as process:
-        try:
-            while process.poll() is None:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
-            yield f"https://localhost:{port}", folder / "cert.pem"
-        finally:
-            process.terminate()
+    authority = PrivateCA(folder / "ca")
+    cert, key = authority.issue(["localhost"])
+    [port] = nginx.free_ports(1)
+    with nginx.serving(folder, HTTP.format(port=port, root=root), cert=cert, key=key, port=port):
+        yield f"https://localhost:{port}", authority.cert
 
 
 @dataclass(frozen=True)

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import subprocess
-import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from conftest import free_port
+import nginx
 from private_ca import PrivateCA
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # For /private/.
 USER, PASSWORD = "filler", "canary-cache-pass"
-NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ }}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    scgi_temp_path {folder}/scgi;
-    uwsgi_temp_path {folder}/uwsgi;
+_CONFIGURATION = """
     log_format asked '$request_method $uri $status';
     access_log {folder}/access.log asked;
-    ssl_certificate {cert};
-    ssl_certificate_key {key};
     client_max_body_size 0;
     server {{
         listen 127.0.0.1:{port} ssl;
@@ -38,34 +27,22 @@ http {{
         }}
         location /broken/ {{ return 500; }}
     }}
-}}
 """
 
 
+@dataclass(frozen=True)
 class WebServer:
-    """nginx with TLS, which takes what is put there."""
+    """nginx with TLS, which takes what is put there.
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.authority = PrivateCA(folder / "ca")
-        cert, key = self.authority.issue(["localhost"])
-        self.port = free_port()
-        for name in ("cache", "private"):
-            (folder / name).mkdir()
-        (folder / "passwords").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
-        text = NGINX.format(folder=folder, cert=cert, key=key, port=self.port)
-        (folder / "nginx.conf").write_text(text)
-        # Workers write as nobody where nginx is root's.
-        self.process = subprocess.Popen(
-            ["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf", "-g", "user root;"]
-        )
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError((folder / "error.log").read_text())
+    Attributes:
+        folder: of its files; what is put is in `cache` and `private` in it.
+        authority: which its certificate is of.
+        port: where it listens.
+    """
+
+    folder: Path
+    authority: PrivateCA
+    port: int
 
     def url(self, name):
         return f"https://localhost:{self.port}/{name}"
@@ -77,9 +54,12 @@ class WebServer:
 @contextlib.contextmanager
 def running(folder):
     """The server, while the block lasts."""
-    server = WebServer(folder)
-    try:
-        yield server
-    finally:
-        server.process.terminate()
-        server.process.wait()
+    authority = PrivateCA(folder / "ca")
+    cert, key = authority.issue(["localhost"])
+    [port] = nginx.free_ports(1)
+    for name in ("cache", "private"):
+        (folder / name).mkdir()
+    (folder / "passwords").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
+    http = _CONFIGURATION.format(folder=folder, port=port)
+    with nginx.serving(folder, http, cert=cert, key=key, port=port, writes=True):
+        yield WebServer(folder, authority, port)

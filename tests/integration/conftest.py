@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sysconfig
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import git_server as real_git_server
+import newer_nix
+import nginx
 import pytest
 import servers as real_servers
 from cache_hosts import cache_server, first_host, second_host, seed_store, third_host  # noqa: F401 - fixtures
@@ -121,6 +122,19 @@ def session_project(tmp_path_factory, cache):
 
 
 @pytest.fixture(scope="session")
+def newer(tmp_path_factory, cache):
+    """PATH with the commands of the Nix of the suite that has this Python."""
+    known = {}
+
+    def path(python):
+        if python not in known:
+            known[python] = newer_nix.install(tmp_path_factory.mktemp("nix"), cache, python)
+        return f"{known[python]}:{os.environ['PATH']}"
+
+    return path
+
+
+@pytest.fixture(scope="session")
 def servers(tmp_path_factory):
     """The servers of `servers`, with nothing published yet."""
     with real_servers.running(tmp_path_factory.mktemp("servers")) as running:
@@ -136,9 +150,7 @@ def git_server(tmp_path_factory):
 
 
 def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+    return nginx.free_ports(1)[0]
 
 
 def get_json(url, body=None, *, attempts=1):

@@ -20,15 +20,12 @@ import base64
 import contextlib
 import json
 import os
-import shutil
-import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+import nginx
 
 TOKEN = "canary-git-token-51c0"
 BEARER = "canary-git-bearer-9e2d"
@@ -41,23 +38,10 @@ _BACKEND = """
 """
 
 _CONFIGURATION = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ }}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    scgi_temp_path {folder}/scgi;
-    uwsgi_temp_path {folder}/uwsgi;
     client_max_body_size 0;
     map_hash_bucket_size 256;
     log_format asked escape=json '["$server_port","$request_uri","$http_authorization"]';
     access_log {folder}/access.log asked;
-    ssl_certificate {cert};
-    ssl_certificate_key {key};
     map $http_authorization $has_token {{
         default no;
         "Basic {user_token}" yes;
@@ -129,7 +113,6 @@ http {{
         }}
         location / {{ return 404; }}
     }}
-}}
 """
 
 _PARAMETERS = """
@@ -271,7 +254,7 @@ def run_git(folder, *words, check=True):
 def running(folder, ca):
     """Run the server in a folder, with certificates of a `PrivateCA`."""
     cert, key = ca.issue(["127.0.0.1", "localhost"])
-    port, other_port, cgi_port = _free_ports(3)
+    port, other_port, cgi_port = nginx.free_ports(3)
     repositories = folder / "repositories"
     repositories.mkdir(parents=True)
     other = f"localhost:{other_port}"
@@ -280,60 +263,22 @@ def running(folder, ca):
     script = folder / "backend.sh"
     script.write_text(_SCRIPT.format(folder=folder, repositories=repositories))
     script.chmod(0o755)
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        _CONFIGURATION.format(folder=folder, cert=cert, key=key, port=port, other=other,
-                              other_port=other_port, backend=backend, bearer=BEARER,
-                              user_token=_basic(f"{TOKEN}:"), password_token=_basic(f"{SOME_USER}:{TOKEN}"))
-    )  # fmt: skip
+    http = _CONFIGURATION.format(
+        folder=folder,
+        port=port,
+        other=other,
+        other_port=other_port,
+        backend=backend,
+        bearer=BEARER,
+        user_token=_basic(f"{TOKEN}:"),
+        password_token=_basic(f"{SOME_USER}:{TOKEN}"),
+    )
     with (
-        _started("fcgiwrap", "-f", "-s", f"tcp:127.0.0.1:{cgi_port}"),
-        _started("nginx", "-p", folder, "-e", folder / "error.log", "-c", configuration),
+        nginx.started("fcgiwrap", "-f", "-s", f"tcp:127.0.0.1:{cgi_port}"),
+        nginx.serving(folder, http, cert=cert, key=key, port=port),
     ):
-        server = GitServer(folder, ca.cert, f"127.0.0.1:{port}", other)
-        _wait_for(f"https://{server.host}/", ca)
-        yield server
-
-
-@contextlib.contextmanager
-def _started(name, *words):
-    """A server in one process, which ends with the tests even when those are killed."""
-    program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    assert program, f"{name} is missing"
-    process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", program, *words])
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+        yield GitServer(folder, ca.cert, f"127.0.0.1:{port}", other)
 
 
 def _basic(text):
     return base64.b64encode(text.encode()).decode()
-
-
-def _free_ports(number):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def _wait_for(url, ca):
-    import ssl
-
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca.cert))),
-    )
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            opener.open(url, timeout=5).close()
-        except urllib.error.HTTPError as answer:
-            answer.close()
-            return
-        except urllib.error.URLError:
-            assert time.monotonic() < deadline, "nginx does not answer"
-            time.sleep(0.05)

@@ -11,14 +11,13 @@ import hashlib
 import html
 import json
 import os
-import shutil
-import subprocess
 import sysconfig
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
+import nginx
 from misbehaving import Asked, State, misbehaving, signed_query
 from packaging.utils import canonicalize_name
 from private_ca import PrivateCA
@@ -31,23 +30,10 @@ PASSWORD = "canary/basic@pass%word 1"
 TOKEN = "canary-bearer-token-7f3a"
 
 _CONFIGURATION = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log warn;
-events {{ }}
-http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    scgi_temp_path {folder}/scgi;
-    uwsgi_temp_path {folder}/uwsgi;
     types {{ text/html html; }}
     default_type application/octet-stream;
     log_format asked escape=json '["$host","$server_port","$request_uri","$http_authorization"]';
     access_log {folder}/access.log asked;
-    ssl_certificate {cert};
-    ssl_certificate_key {key};
     root {root};
     index index.html;
     map $http_authorization $has_token {{
@@ -75,7 +61,6 @@ http {{
             }}
         }}
     }}
-}}
 """
 
 
@@ -236,81 +221,34 @@ def running(folder):
     root = folder / "root"
     (root / "files").mkdir(parents=True)
     (folder / "passwords").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
-    open_port, basic_port, bearer_port = _free_ports(3)
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        _CONFIGURATION.format(folder=folder, cert=cert, key=key, root=root, token=TOKEN, open_port=open_port,
-                              basic_port=basic_port, bearer_port=bearer_port)
-    )  # fmt: skip
+    open_port, basic_port, bearer_port = nginx.free_ports(3)
+    http = _CONFIGURATION.format(
+        folder=folder,
+        root=root,
+        token=TOKEN,
+        open_port=open_port,
+        basic_port=basic_port,
+        bearer_port=bearer_port,
+    )
     bundle = folder / "bundle.pem"
     bundle.write_bytes(_system_certificates() + ca.cert.read_bytes())
-    # `master_process off` keeps it one process; it ends with the test even when that is killed.
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    assert nginx, "nginx is missing"
-    command = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        nginx,
-        "-p",
-        folder,
-        "-e",
-        folder / "error.log",
-        "-c",
-        configuration,
-    ]
-    process = subprocess.Popen(command)
-    try:
-        place = Place(f"https://127.0.0.1:{open_port}")
-        with misbehaving(root, cert, key) as state:
-            servers = Servers(
-                ca=ca,
-                bundle=bundle,
-                wheels=root / "files",
-                open=place,
-                basic=replace(place, root=f"https://127.0.0.1:{basic_port}", user=USER, password=PASSWORD),
-                bearer=replace(place, root=f"https://127.0.0.1:{bearer_port}", token=TOKEN),
-                state=state,
-                _access_log=folder / "access.log",
-            )
-            _wait_for(place.listing, ca, process)
-            yield servers
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _free_ports(number):
-    import socket
-
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    place = Place(f"https://127.0.0.1:{open_port}")
+    with (
+        misbehaving(root, cert, key) as state,
+        nginx.serving(folder, http, cert=cert, key=key, port=open_port),
+    ):
+        yield Servers(
+            ca=ca,
+            bundle=bundle,
+            wheels=root / "files",
+            open=place,
+            basic=replace(place, root=f"https://127.0.0.1:{basic_port}", user=USER, password=PASSWORD),
+            bearer=replace(place, root=f"https://127.0.0.1:{bearer_port}", token=TOKEN),
+            state=state,
+            _access_log=folder / "access.log",
+        )
 
 
 def _system_certificates():
     file = Path(os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt")
     return file.read_bytes() if file.is_file() else b""
-
-
-def _wait_for(url, ca, process):
-    import ssl
-    import urllib.error
-    import urllib.request
-
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca.cert))),
-    )
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            opener.open(url, timeout=5).close()
-        except urllib.error.URLError:
-            assert process.poll() is None, "nginx did not start"
-            assert time.monotonic() < deadline, "nginx does not answer"
-            time.sleep(0.05)
-        else:
-            return

@@ -7,7 +7,6 @@ import os
 import subprocess
 from pathlib import Path
 
-import newer_nix
 import pytest
 from stores import other_store, steps
 
@@ -62,19 +61,6 @@ def built(session_project):
         return known[python]
 
     return build
-
-
-@pytest.fixture(scope="session")
-def newer(tmp_path_factory, cache):
-    """PATH with the commands of the Nix of the suite that has this Python."""
-    known = {}
-
-    def path(python):
-        if python not in known:
-            known[python] = newer_nix.install(tmp_path_factory.mktemp("nix"), cache, python)
-        return f"{known[python]}:{os.environ['PATH']}"
-
-    return path
 
 
 @pytest.mark.parametrize("python", PYTHONS)

@@ -1,0 +1,55 @@
+"""Every example can be made again, and has one digest, whichever Nix makes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from stores import other_store
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/app.py"))
+
+
+@pytest.fixture(scope="module")
+def repository(session_project):
+    """The examples as somebody's repository, all of them built."""
+    project = session_project("examples")
+    for name in NAMES:
+        # One is of this project itself, which it names by the way from its own folder.
+        text = (EXAMPLES / name / "app.py").read_text().replace('"../.."', f'"{EXAMPLES.parent}"')
+        project.write(f"{name}/app.py", text)
+    return project, digests(project)
+
+
+def digests(project, *words, **more):
+    done = project.run("build", "--all", "--no-link", "--json", *words, **more)
+    found = {app["target"].partition("/")[0]: app["digest"] for app in json.loads(done.out)}
+    assert sorted(found) == NAMES
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_example_can_be_made_again(repository, name):
+    project, digest = repository
+    done = json.loads(project.run("check", f"{name}/app.py", "--json").out)
+    assert done["digest"] == digest[name]
+    assert done["steps"] > 5
+    assert done["different"] == []
+
+
+@pytest.mark.parametrize(("python", "version"), [("3.13", "2.26"), ("3.14", "2.34")])
+def test_newer_nix_gives_every_example_the_same_digest(repository, newer, python, version, tmp_path):
+    project, digest = repository
+    environment = {"PATH": newer(python), "XDG_CACHE_HOME": str(tmp_path / "cache"), **other_store(tmp_path)}
+    said = subprocess.run(
+        ["nix", "--version"], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.startswith(f"nix (Nix) {version}")
+    assert digests(project, "--frozen", env=environment) == digest
+    # It made them itself.
+    made = list((tmp_path / "store").glob("*-image-*/index.json"))
+    assert len(made) == len(NAMES)
