@@ -17,7 +17,7 @@ TEST_TOOLS := $(RUN_TOOLS) umoci:umoci docker-registry:docker-registry unshare:u
   $(GOCODE)/opencontainers/image-spec/schema:golang-github-opencontainers-image-spec-dev
 # What it recommends are programs for every kind of file there is.
 LEAN_TOOLS := diffoscope:--no-install-recommends,diffoscope-minimal
-BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah curl:curl openssl:openssl /usr/sbin/nginx:nginx-light
+BENCH_TOOLS := $(RUN_TOOLS) buildah:buildah curl:curl openssl:openssl ip:iproute2 /usr/sbin/nginx:nginx-light
 
 .PHONY: help demo test test-fast bench lint format venv run-tools test-tools bench-tools
 

@@ -1,9 +1,9 @@
 """Measures what the checks of libraries add to the step that makes a wheel's layer.
 
 While a layer is made, readers look for CUDA kernels and for what libraries need. The step is run with them and with
-readers that do nothing, in turn, and the best of each is compared: by the clock, and by the work of all its threads,
-since in a build other layers want the cores that one alone leaves free. The layers are those of any build, with
-bytecode.
+readers that do nothing, in turn, and the best of each is compared: by the clock, and by the work of all its threads and
+compilers, since in a build other layers want the cores that one alone leaves free. The layers are those of any build,
+with bytecode.
 
 Usage: checks.py [--quick] [FILE]    --quick takes a small wheel; FILE gets the result as Markdown
 """
