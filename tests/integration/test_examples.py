@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cache_hosts import Host
+from conftest import Project
 from stores import other_store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -53,3 +55,28 @@ def test_newer_nix_gives_every_example_the_same_digest(repository, newer, python
     # It made them itself.
     made = list((tmp_path / "store").glob("*-image-*/index.json"))
     assert len(made) == len(NAMES)
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_another_host_has_torch_from_a_cache_without_a_wheel(repository, cache_server, is_folder, tmp_path):
+    project, digest = repository
+    env = {
+        "NIX_SSL_CERT_FILE": str(cache_server.authority.cert),
+        "XDG_CONFIG_HOME": str(tmp_path / "configuration"),
+    }
+    url = str(tmp_path / "cache") if is_folder else cache_server.url("cache")
+    app = "torch-cpu/app.py"
+    public = json.loads(project.run("cache", "keygen", "team-1", "--json", env=env).out)["public_key"]
+    project.run("cache", "push", app, "--cache", url, env=env)
+
+    host = Host(tmp_path / "host", Project(tmp_path / "project", {}))
+    for name in (app, "torch-cpu/pylock.torch-cpu.toml"):
+        host.project.write(name, (project.folder / name).read_text())
+    host.project.write("torch-cpu/pyproject.toml", f'[tool.builder]\ncache-keys = ["{public}"]\n')
+    env.pop("XDG_CONFIG_HOME")
+    done = host.run("build", app, "--frozen", "--cache", url, "--json", env=env)
+    had = json.loads(done.out)
+    assert (had["digest"], had["built"], done.err) == (digest["torch-cpu"], 0, "")
+    names = {path.name[33:] for path in (host.store / "store").iterdir() if path.suffix != ".drv"}
+    assert any(name.startswith("layer-torch-2") for name in names)
+    assert not any(name.endswith((".whl", ".deb")) for name in names)
