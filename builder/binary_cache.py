@@ -164,7 +164,7 @@ def _user() -> str:
 
 
 class PacedLog(Log):
-    """What Nix says, which breaks off where a cache gives so little that to build is quicker.
+    """What Nix says, which breaks off where caches give so little that to build is quicker.
 
     Nix's own patience ends only where nothing comes at all.
 
@@ -172,9 +172,10 @@ class PacedLog(Log):
         UnreachableError: from `line`.
     """
 
-    def __init__(self, reporter: Reporter, cache: BinaryCache, clock: Any = time.monotonic) -> None:  # noqa: ANN401
+    def __init__(self, reporter: Reporter, *caches: BinaryCache, clock: Any = time.monotonic) -> None:  # noqa: ANN401
         super().__init__(reporter)
-        self._cache = cache
+        self._names = " and ".join(cache.shown for cache in caches)
+        self._urls = tuple(cache.nix_url.partition("?")[0] for cache in caches)
         self._clock = clock
         self._bytes: dict[int, int] = {}
         self._running: set[int] = set()
@@ -190,7 +191,7 @@ class PacedLog(Log):
             done = sum(self._bytes.values())
             if done - before < _SLOWEST * (now - then):
                 raise UnreachableError(
-                    f"{self._cache.shown} is too slow: {(done - before) / 1000:.0f} kB in {now - then:.0f} seconds"
+                    f"{self._names} is too slow: {(done - before) / 1000:.0f} kB in {now - then:.0f} seconds"
                 )
             self._since = (now, done)
 
@@ -198,7 +199,7 @@ class PacedLog(Log):
         super()._event(event)
         action, key, fields = event.get("action"), event.get("id", 0), event.get("fields") or [""]
         if action == "start" and event.get("type") == FETCH:
-            if str(fields[0]).startswith(self._cache.nix_url.partition("?")[0]):
+            if str(fields[0]).startswith(self._urls):
                 if not self._running:
                     self._since = (self._clock(), sum(self._bytes.values()))
                 self._running.add(key)
@@ -372,12 +373,18 @@ def _mark(cache: BinaryCache, path: str, sources: Sequence[str]) -> None:
             raise
 
 
-def offered(cache: BinaryCache, paths: Iterable[str]) -> frozenset[str]:
-    """Those of some paths that a cache has; none where it cannot be asked."""
-    try:
-        return frozenset(nix.path_info(paths, "--store", cache.nix_url, *cache.asking))
-    except BuilderError:
-        return frozenset()
+def offered(files: Iterable[str], *caches: BinaryCache) -> frozenset[str]:
+    """Those of some pinned files, by their paths in the store, that caches have; none of one that cannot be asked."""
+    wanted = sorted(files)
+    # Whatever was pushed with its sources has this one: a cache without is asked once and not for each file.
+    busybox = [path for path in wanted if path.endswith("-busybox")]
+    found: set[str] = set()
+    for cache in caches if wanted else ():
+        with contextlib.suppress(BuilderError):
+            asking = ("--store", cache.nix_url, *cache.asking)
+            if not busybox or nix.path_info(busybox, *asking):
+                found |= nix.path_info(wanted, *asking).keys()
+    return frozenset(found)
 
 
 def build_flags(*caches: BinaryCache) -> tuple[str, ...]:

@@ -352,18 +352,13 @@ def build(
     )
 
 
-def _offered(plan: Plan, cache: BinaryCache | None) -> frozenset[str]:
-    """The paths of pinned files that neither the store nor their servers need have, since a binary cache has them."""
+def _offered(plan: Plan, *caches: BinaryCache) -> frozenset[str]:
+    """The paths of pinned files that neither the store nor their servers need have, since binary caches have them."""
     from builder import sources
 
-    if cache is None:
+    if not caches:
         return frozenset()
-    missing = [added.store_path for added in nix.missing(sources.pinned(plan.lock))]
-    # Whatever was pushed with its sources has this one: a cache without is asked once and not for each file.
-    busybox = [path for path in missing if path.endswith("-busybox")]
-    if busybox and not offered(cache, busybox):
-        return frozenset()
-    return offered(cache, missing)
+    return offered((added.store_path for added in nix.missing(sources.pinned(plan.lock))), *caches)
 
 
 def _build_here(
@@ -376,8 +371,9 @@ def _build_here(
     display: Display,
     machines: Sequence[Machine],
 ) -> Result:
-    flags = build_flags(binary_cache) if binary_cache else ()
-    there = _offered(plan, binary_cache)
+    caches = (binary_cache,) if binary_cache else ()
+    flags = build_flags(*caches)
+    there = _offered(plan, *caches)
     gone: dict[str, PinnedFileError] = {}
     logs: list[Log] = []
 
@@ -394,9 +390,7 @@ def _build_here(
             raise nowhere(error, list(gone.values())) from error
         display.stage(f"Building {plan.spec.name}")
         try:
-            path = build_with(
-                machines, attempt, display=display, log_of=lambda: _log_of(display, binary_cache)
-            )
+            path = build_with(machines, attempt, display=display, log_of=lambda: log_of(display, *caches))
         except PinnedFileError as error:
             if not there:
                 note_gone(plan, supply, gone, error)
@@ -404,19 +398,25 @@ def _build_here(
             # Otherwise the cache has not given what it has: the file's own server is asked.
             there = frozenset()
         except BuildError as error:
-            if not (there and _NEVER_BUILT in str(error)):
+            if not (there and is_withheld(error)):
                 raise _told(error, plan, entry, display) from None
             there = frozenset()
         else:
             image = read_image(plan.spec.name, Path(path))
             note_labels(image, display)
-            _note_distrust(logs[-1], binary_cache, display)
+            note_distrust(logs[-1], display, *caches)
             links = _links(entry, display) if UNMET in image.labels else None
             return Result(image, sum(len(log.built) for log in logs), links)
 
 
-def _log_of(display: Display, cache: BinaryCache | None) -> Log:
-    return PacedLog(display, cache) if cache else Log(display)
+def log_of(display: Display, *caches: BinaryCache) -> Log:
+    """What Nix says in a build, which breaks off where caches are too slow."""
+    return PacedLog(display, *caches) if caches else Log(display)
+
+
+def is_withheld(error: BuilderError) -> bool:
+    """Whether a build failed since a cache does not give what it has said it has, and what cannot be built."""
+    return _NEVER_BUILT in str(error)
 
 
 def _told(error: BuildError, plan: Plan, entry: str, display: Display) -> BuilderError:
@@ -488,7 +488,7 @@ def from_cache(plan: Plan, cache: BinaryCache, out_link: Path | None, display: D
         except BuildError as error:
             if not re.search(r"is required, but|is not valid|does not exist", str(error)):
                 display.note(f"{cache.shown} is not of use, so what it may have is built here: {error}")
-            _note_distrust(log, cache, display)
+            note_distrust(log, display, cache)
             return None
     if out_link is not None:
         nix.keep(Path(path), out_link)
@@ -551,9 +551,9 @@ def _same_server(supply: Supply, file: PinnedFile, url: str) -> bool:
     return own is not None and origin(own) == origin(url)
 
 
-def _note_distrust(log: Log, cache: BinaryCache | None, display: Display) -> None:
-    """Tell what to do where Nix's daemon has not used a cache since it does not trust the user."""
-    if cache and log.is_distrusted:
+def note_distrust(log: Log, display: Display, *caches: BinaryCache) -> None:
+    """Tell what to do where Nix's daemon has not used caches since it does not trust the user."""
+    for cache in caches if log.is_distrusted else ():
         display.note(cache.instruction)
 
 

@@ -22,6 +22,7 @@ from builder.variant import lock_file, variant
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from builder.binary_cache import BinaryCache
     from builder.progress import Display
 
 # Apps that are loaded or locked at a time: each is a Python or a uv of its own, which take a core and some memory.
@@ -75,6 +76,7 @@ class _Run:
         self.request = request
         self.display = display
         self.notes = Notes()
+        self.lost: set[BinaryCache] = set()
 
     def build(self, *, link: bool) -> list[Outcome]:
         self.display.stage(f"Looking for apps in {self.folder}")
@@ -91,7 +93,14 @@ class _Run:
             self._each("Locking", missing[:1], self._lock)
             self._each("Locking", missing[1:], self._lock)
             while pending := [work for work in missing if work.is_open]:
-                Round(pending, self.request, self.display, part=self._part, remember=self._memory).build()
+                Round(
+                    pending,
+                    self.request,
+                    self.display,
+                    part=self._part,
+                    remember=self._memory,
+                    lost=self.lost,
+                ).build()
                 self.notes.tell(self.display)
             new = [work for work in missing if work.image is not None and work.steps]
             apps = [work.app for work in new if work.app]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import build, memory, nix, session, sources
-from builder.binary_cache import BinaryCache, build_flags
+from builder.binary_cache import BinaryCache, UnreachableError, build_flags, offered
 from builder.derivations import Graph
 from builder.errors import BuilderError, BuildError, NowhereError, ResolveError, of_the_machine
 from builder.layout import read_image
@@ -44,6 +44,7 @@ class Work:
         steps: derivations built for it.
         link: where to put a link to the image, or None.
         gone: files that are not where they should be, by sha256.
+        disappointed: whether a cache has not given it a file that it says it has.
         app, locked: set when it is locked.
     """
 
@@ -55,6 +56,7 @@ class Work:
     steps: int = 0
     link: Path | None = None
     gone: dict[str, PinnedFileError] = field(default_factory=dict)
+    disappointed: bool = False
     app: session.Loaded | None = None
     locked: session.Locked | None = None
 
@@ -123,6 +125,7 @@ class Round:
         display: shows what goes on.
         part: the display of one app.
         remember: where the image of an app, as it is now, is remembered.
+        lost: caches that are of no use, and are not asked; those that turn out so are added.
     """
 
     def __init__(
@@ -133,30 +136,33 @@ class Round:
         *,
         part: Callable[[Work], Display],
         remember: Callable[[Work], memory.Memory],
+        lost: set[BinaryCache],
     ) -> None:
         self.works = works
         self.request = request
         self.display = display
         self.part = part
         self.remember = remember
+        self.lost = lost
+        self.caches: list[BinaryCache] = []
         self.logs: list[Log] = []
         self.graph = Graph()
 
     def build(self) -> None:
         """Build: at the end each app has an image, or an error, or another lock or place to have a file from."""
         entries = self._planned()
-        caches = self._caches()
+        self.caches = self._caches()
         images: dict[str, _Image] = {}
-        if caches:
+        if self.caches:
             images = self._evaluated(entries, {})
-            entries = self._from_caches(entries, images, caches)
+            entries = self._from_caches(entries, images)
         supplies = self._supplied(entries)
         entries = [entry for entry in entries if entry.work.error is None]
         if not entries:
             return
         images |= self._evaluated(entries, supplies)
         entries = [entry for entry in entries if entry.work.error is None]
-        self._realise([images[entry.work.target].drv for entry in entries], build_flags(*caches))
+        self._realise([images[entry.work.target].drv for entry in entries])
         there = nix.valid(images[entry.work.target].out for entry in entries)
         for entry in (entry for entry in entries if entry.work.error is None):
             image = images[entry.work.target]
@@ -200,25 +206,32 @@ class Round:
             with failing(work):
                 app, _ = _locked(work)
                 cache = session.cache_of(app, self.request)
-                if cache is not None and cache not in caches:
+                if cache is not None and cache not in caches and cache not in self.lost:
                     caches.append(cache)
         return caches
 
-    def _from_caches(
-        self, entries: list[_Entry], images: dict[str, _Image], caches: list[BinaryCache]
-    ) -> list[_Entry]:
+    def _lose_caches(self, reason: str) -> None:
+        """Do without caches from now on; none is asked for each step again."""
+        self.display.note(f"{reason}; what it may have is built here")
+        self.lost.update(self.caches)
+        self.caches = []
+
+    def _from_caches(self, entries: list[_Entry], images: dict[str, _Image]) -> list[_Entry]:
         """Have what images there are from binary caches, and return the apps that are left."""
-        names = ", ".join(cache.shown for cache in caches)
+        names = ", ".join(cache.shown for cache in self.caches)
         self.display.stage(f"Asking {names}")
         wanted = [images[entry.work.target].out for entry in entries if entry.work.target in images]
+        log = build.log_of(self.display, *self.caches)
         try:
-            nix.realise(wanted, log=Log(self.display), flags=build_flags(*caches))
+            nix.realise(wanted, log=log, flags=build_flags(*self.caches))
+        except UnreachableError as error:
+            self._lose_caches(str(error))
         except PinnedFileError as error:
-            self.display.note(f"{names} cannot be reached: {error.problem}")
-            caches.clear()
+            self._lose_caches(f"{names} cannot be reached: {error.problem}")
         except BuildError:
             # What they lack is built here.
             pass
+        build.note_distrust(log, self.display, *self.caches)
         there = nix.valid(wanted)
         left = []
         for entry in entries:
@@ -239,11 +252,13 @@ class Round:
         }
         every = {path: added for some in files.values() for path, added in some.items()}
         missing = {added.store_path for added in nix.missing(every.values())}
+        there = offered(missing, *self.caches)
         supplies = {}
         for entry in entries:
             work, lock = entry.work, entry.plan.lock
             app, _ = _locked(work)
-            if not missing & files[work.target].keys():
+            offers = there if not work.disappointed else frozenset[str]()
+            if not missing.difference(offers) & files[work.target].keys():
                 mirrors = sources.known_mirrors(app.settings)
                 supplies[work.target] = sources.Supply(mirrors=mirrors, urls={})
                 continue
@@ -256,6 +271,7 @@ class Round:
                         cache=session.cache_folder(),
                         display=self.part(work),
                         gone=tuple(work.gone),
+                        there=offers,
                     )
                 except NowhereError as error:
                     if not work.gone:
@@ -281,7 +297,7 @@ class Round:
             }
         return {target: _Image(**paths) for target, paths in found.items()}
 
-    def _realise(self, drvs: list[str], flags: tuple[str, ...]) -> None:
+    def _realise(self, drvs: list[str]) -> None:
         """Build derivations; which failed is seen by what is there, and why is in the logs."""
         machines: dict[str, Machine] = {}
         for work in self.works:
@@ -293,10 +309,24 @@ class Round:
 
         def attempt(log: Log, words: tuple[str, ...], variables: dict[str, str]) -> None:
             self.logs.append(log)
-            nix.realise(drvs, log=log, flags=(*flags, *words), environment=variables)
+            flags = (*build_flags(*self.caches), *words)
+            nix.realise(drvs, log=log, flags=flags, environment=variables)
 
-        with contextlib.suppress(BuilderError):
-            build_with(tuple(machines.values()), attempt, display=self.display)
+        while True:
+            try:
+                build_with(
+                    tuple(machines.values()),
+                    attempt,
+                    display=self.display,
+                    log_of=lambda: build.log_of(self.display, *self.caches),
+                )
+            except UnreachableError as error:
+                self._lose_caches(str(error))
+                continue
+            except BuilderError:
+                pass
+            build.note_distrust(self.logs[-1], self.display, *self.caches)
+            return
 
     def _finish(self, entry: _Entry, image: _Image) -> None:
         """Take an image that is built, or let its app be built again with what its libraries lack."""
@@ -322,6 +352,11 @@ class Round:
         """
         work = entry.work
         error = self._error(image.drv)
+        is_gone = isinstance(error, PinnedFileError)
+        if self.caches and not work.disappointed and (is_gone or build.is_withheld(error)):
+            # Perhaps a cache has not given what it has: the files' own servers are asked.
+            work.disappointed = True
+            return
         if isinstance(error, PinnedFileError):
             build.note_gone(entry.plan, supply, work.gone, error)
             self.part(work).note(f"{error} Looking for it elsewhere.")
