@@ -145,6 +145,7 @@ class Round:
         self.remember = remember
         self.lost = lost
         self.caches: list[BinaryCache] = []
+        self.offers: frozenset[str] = frozenset()
         self.logs: list[Log] = []
         self.graph = Graph()
 
@@ -252,12 +253,12 @@ class Round:
         }
         every = {path: added for some in files.values() for path, added in some.items()}
         missing = {added.store_path for added in nix.missing(every.values())}
-        there = offered(missing, *self.caches)
+        self.offers = offered(missing, *self.caches)
         supplies = {}
         for entry in entries:
             work, lock = entry.work, entry.plan.lock
             app, _ = _locked(work)
-            offers = there if not work.disappointed else frozenset[str]()
+            offers = frozenset[str]() if work.disappointed else self.offers
             if not missing.difference(offers) & files[work.target].keys():
                 mirrors = sources.known_mirrors(app.settings)
                 supplies[work.target] = sources.Supply(mirrors=mirrors, urls={})
@@ -353,8 +354,8 @@ class Round:
         work = entry.work
         error = self._error(image.drv)
         is_gone = isinstance(error, PinnedFileError)
-        if self.caches and not work.disappointed and (is_gone or build.is_withheld(error)):
-            # Perhaps a cache has not given what it has: the files' own servers are asked.
+        if self.offers and not work.disappointed and (is_gone or build.is_withheld(error)):
+            # A cache has not given what it has: the files' own servers are asked.
             work.disappointed = True
             return
         if isinstance(error, PinnedFileError):
