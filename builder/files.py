@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,13 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _unfinished: set[Path] = set()
+# Held while something of such a name is made: what a thread begins is known to whoever removes it, or not begun.
+_making = threading.Lock()
+_is_over = threading.Event()
 
 
-def _partial(parent: Path) -> Path:
-    """A name that nothing has, known as unfinished before there is anything of that name."""
+@contextlib.contextmanager
+def _partial(parent: Path) -> Iterator[Path]:
+    """A name that nothing has, known as unfinished before there is anything of that name, which the block makes.
+
+    Raises:
+        SystemExit: the process ends now.
+    """
     path = parent / f".partial-{secrets.token_hex(8)}"
-    _unfinished.add(path)
-    return path
+    with _making:
+        if _is_over.is_set():
+            raise SystemExit
+        _unfinished.add(path)
+        yield path
 
 
 @contextlib.contextmanager
@@ -30,15 +42,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written; `filename` is `path`.
     """
-    partial = _partial(path.parent)
+    partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
+        with _partial(path.parent) as partial:
+            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w+b") as file:
             yield file
         partial.replace(path)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        if partial is not None:
+            with contextlib.suppress(OSError):
+                partial.unlink()
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None
         raise
@@ -53,9 +68,9 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
         parent: where it is: beside a file that is to be replaced; None for where temporary files are.
     """
     parent = parent or Path(tempfile.gettempdir())
-    folder = _partial(parent)
     parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700)
+    with _partial(parent) as folder:
+        folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:
@@ -68,10 +83,14 @@ def discard_unfinished() -> None:
 
     A signal may come while a block above cleans up, and threads may be in the middle of one.
     """
+    with _making:
+        _is_over.set()
     for path in list(_unfinished):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                # Under another name, so that nothing more is put into it.
+                gone = path.rename(path.with_name(f"{path.name}-gone"))
+                shutil.rmtree(gone, ignore_errors=True)
+            else:
                 path.unlink()
     _unfinished.clear()

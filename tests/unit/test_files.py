@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from builder import process
+from builder import files, process
 from builder.files import discard_unfinished, replacing, scratch_folder
 from builder.parallel import each
 
@@ -43,13 +43,43 @@ def test_a_file_that_is_not_finished_leaves_the_old_one_and_nothing_else(tmp_pat
         assert caught.value.filename == str(path)  # not a name that the user has never heard of
 
 
-def test_what_threads_leave_unfinished_is_removed_at_the_end(tmp_path):
+@pytest.fixture
+def at_the_end(monkeypatch):
+    """What ends a process, which goes on after the test."""
+    monkeypatch.setattr(files, "_is_over", threading.Event())
+    return discard_unfinished
+
+
+def test_what_threads_leave_unfinished_is_removed_at_the_end(tmp_path, at_the_end):
     file, folder = replacing(tmp_path / "file"), scratch_folder(tmp_path)
     file.__enter__().write(b"half")
     (folder.__enter__() / "half").write_bytes(b"half")
     assert len(list(tmp_path.iterdir())) == 2
-    discard_unfinished()
+    at_the_end()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_thread_that_goes_on_at_the_end_leaves_nothing(tmp_path, at_the_end):
+    begun, stopped = threading.Event(), threading.Event()
+
+    def go_on():
+        with contextlib.suppress(SystemExit):
+            with scratch_folder(tmp_path) as folder:
+                for number in range(10_000):
+                    with contextlib.suppress(OSError):
+                        (folder / str(number)).write_bytes(b"")
+                    begun.set()
+            while True:
+                with contextlib.suppress(OSError), scratch_folder(tmp_path), replacing(tmp_path / "file"):
+                    pass
+        stopped.set()
+
+    threading.Thread(target=go_on, daemon=True).start()
+    assert begun.wait(10)
+    at_the_end()
+    assert [path.name for path in tmp_path.iterdir() if path.name != "file"] == []
+    assert stopped.wait(10)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "file"] == []
 
 
 def test_results_come_in_the_order_of_the_items():
