@@ -137,21 +137,8 @@ def measure(folder: Path, *, quick: bool) -> tuple[list[Row], str]:
             compare("https, nginx", url)
             compare("file", f"file://{cache}")
         if own_network:
-            run(
-                "tc",
-                "qdisc",
-                "add",
-                "dev",
-                "lo",
-                "root",
-                "tbf",
-                "rate",
-                LINK,
-                "burst",
-                "1mb",
-                "latency",
-                "50ms",
-            )
+            shape = f"qdisc add dev lo root tbf rate {LINK} burst 1mb latency 50ms"
+            run("tc", *shape.split())
             for _ in range(ROUNDS):
                 compare(f"https, nginx, {LINK}", url)
     rows = [Row(name, *map(min, zip(*some, strict=True))) for name, some in times.items()]

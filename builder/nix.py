@@ -376,7 +376,7 @@ def valid(paths: Iterable[str]) -> set[str]:
 
 
 # Nix passes what it downloads on in pieces of up to 1 MB. The C library would ask the kernel for each, and give it back
-# (mallopt(3)): a tenth of the time of copying from a fast cache. Other C libraries do not know these.
+# (mallopt(3)): a twentieth of the time of copying from a fast cache. Other C libraries do not know these.
 _LARGE_PIECES = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 
 
