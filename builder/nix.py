@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CACHE = "https://cache.nixos.org"
 _MACHINES: tuple[Architecture, ...] = ("x86_64", "aarch64")
+# Nix passes what it downloads on in pieces of up to 1 MB. The C library would ask the kernel for each, and give it back
+# (mallopt(3)): a twentieth of the time of copying from a fast cache. Other C libraries do not know these.
+_LARGE_PIECES = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 _INSTALL_HINT = (
     "Debian and Ubuntu: apt-get install nix-bin. Other systems: https://nixos.org/download. "
     "Any version from 2.8 on will do; builder needs no configuration of it."
@@ -373,11 +376,6 @@ def valid(paths: Iterable[str]) -> set[str]:
     wanted = set(paths)
     invalid = run("nix-store", "--check-validity", "--print-invalid", *sorted(wanted)) if wanted else ""
     return wanted.difference(invalid.split())
-
-
-# Nix passes what it downloads on in pieces of up to 1 MB. The C library would ask the kernel for each, and give it back
-# (mallopt(3)): a twentieth of the time of copying from a fast cache. Other C libraries do not know these.
-_LARGE_PIECES = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 
 
 def copy(words: Iterable[str], *, log: Log) -> None:

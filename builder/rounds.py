@@ -353,8 +353,8 @@ class Round:
         """
         work = entry.work
         error = self._error(image.drv)
-        is_gone = isinstance(error, PinnedFileError)
-        if self.offers and not work.disappointed and (is_gone or build.is_withheld(error)):
+        is_missing = isinstance(error, PinnedFileError) or build.is_withheld(error)
+        if is_missing and self.offers and not work.disappointed:
             # A cache has not given what it has: the files' own servers are asked.
             work.disappointed = True
             return
