@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from builder import nix
 from builder.cache_files import WebServer, files_of
 from builder.errors import BuilderError, BuildError, DeclarationError, ToolError
-from builder.files import replacing
+from builder.files import replacing, scratch_folder
 from builder.nix_failure import PinnedFileError
 from builder.nix_log import FETCH, Log, Reporter
 from builder.redact import redact
@@ -329,7 +329,10 @@ def pull(cache: BinaryCache, path: str, *, log: Log) -> None:
     with reached(cache):
         # The second option is of no use here, but that a daemon says whether it lets this user give it.
         named = ("--option", "extra-substituters", cache.nix_url)
-        nix.copy(["--from", cache.nix_url, *named, *cache.asking, path], log=log)
+        words = ["--from", cache.nix_url, *named, *_IMPATIENT, *cache.trust, path]
+        # Nix asks for each path up to three times. So it may remember what it was told, but in this run only.
+        with scratch_folder() as memory:
+            nix.copy(words, log=log, environment={"XDG_CACHE_HOME": str(memory)})
 
 
 def push(cache: BinaryCache, *paths: str, log: Log, sources: Sequence[str] = ()) -> None:

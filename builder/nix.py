@@ -378,17 +378,18 @@ def valid(paths: Iterable[str]) -> set[str]:
     return wanted.difference(invalid.split())
 
 
-def copy(words: Iterable[str], *, log: Log) -> None:
+def copy(words: Iterable[str], *, log: Log, environment: Mapping[str, str] | None = None) -> None:
     """Copy store paths, with all that they refer to, from or to another store.
 
     Args:
         words: for `nix copy`: the store, and the paths.
         log: receives what Nix does.
+        environment: added to Nix's own.
 
     Raises:
         BuildError: a path is not there, or lacks a signature; or the store cannot be reached or written.
     """
-    _logged("nix", ("copy",), words, log=log, environment=_LARGE_PIECES)
+    _logged("nix", ("copy",), words, log=log, environment={**_LARGE_PIECES, **(environment or {})})
 
 
 def unpack(store_url: str, path: str, target: Path) -> None:

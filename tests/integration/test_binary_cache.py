@@ -83,13 +83,21 @@ def test_a_web_server_takes_what_is_pushed_and_gives_it_to_another_host(
 ):
     host, built, _ = first_host
     env = {"NIX_SSL_CERT_FILE": str(cache_server.authority.cert)}
+    other, _ = second_host
+    lacking = other.run("cache", "pull", "app.py", "--cache", cache_server.url("cache"), env=env, check=False)
+    assert lacking.code == 6
     host.run("cache", "push", "app.py", "--cache", cache_server.url("cache"), env=env)
     put = [name for method, name, _ in cache_server.asked() if method == "PUT"]
     assert sum(name.endswith(".nar") for name in put) == len(narinfos(host))
-    other, _ = second_host
+    # That it was not there a moment ago is not remembered, and each description is asked for once.
+    before = len(cache_server.asked())
     done = other.run("build", "app.py", "--cache", cache_server.url("cache"), "--json", env=env)
     had = json.loads(done.out)
     assert (had["digest"], had["built"], done.err) == (built["digest"], 0, "")
+    got = [name for method, name, _ in cache_server.asked()[before:] if method == "GET"]
+    assert sorted(name for name in got if name.endswith(".narinfo")) == sorted(
+        f"/cache/{path.name}" for path in narinfos(host)
+    )
     # What is there is not sent again.
     before = len(cache_server.asked())
     host.run("cache", "push", "app.py", "--cache", cache_server.url("cache"), env=env)
