@@ -179,6 +179,8 @@ class Indexes:
             scratch: a private folder that outlives the run.
         """
         env = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
+        # What it says is read by its words. With COLUMNS set, it would break lines between them.
+        env["UV_NO_WRAP"] = "1"
         bare = self.credentials.bare
         if self.default:
             env["UV_DEFAULT_INDEX"] = bare(self.default)

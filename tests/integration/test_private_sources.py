@@ -134,10 +134,12 @@ def test_a_redirect_to_another_host_is_followed_without_credentials(project, ser
 
 def test_an_expired_url_says_so_and_which_file_is_wanted(project, servers):
     wheel = servers.publish(f"expiredwheel{secrets.token_hex(4)}")
-    project.app([servers.signed(wheel, seconds=2)])
+    # Long enough for a lock that has Debian's indexes to fetch.
+    expires = time.time() + 10
+    project.app([servers.signed(wheel, seconds=10)])
     env = {**servers.environment, "UV_CACHE_DIR": str(project.folder.parent / "uv")}
     project.run("lock", "app.py", env=env)
-    time.sleep(2.5)
+    time.sleep(max(0.0, expires + 0.5 - time.time()))
     env["UV_DEFAULT_INDEX"] = servers.odd("status-404").url
     done = project.run("build", "app.py", env=env, check=False)
     assert done.code == 4

@@ -209,7 +209,12 @@ def test_an_index_without_hashes_is_made_up_for(index: Index, tmp_path: Path) ->
     assert beta.sha256 == sha256(index.files / beta.filename)
 
 
-def test_versions_in_conflict_are_explained_in_uvs_words(index: Index, tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [None, "20"])
+def test_versions_in_conflict_are_explained_in_uvs_words(
+    index: Index, tmp_path: Path, columns: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
     with pytest.raises(ResolveError) as caught:
         run(tmp_path, ("alpha==2.0", "beta<2"))
     text = str(caught.value)
