@@ -84,7 +84,8 @@ STOP: Mapping[str, Collection[str]] = {
 
 # What ordinary C and C++ parts of Python packages are built with: Debian's build-essential without the tools for
 # Debian's own packages, the interpreter's headers, and the real ones of the programs that configure scripts and
-# makefiles call, which are busybox's in images.
+# makefiles call, which are busybox's in images. Perl is among them: no package says that its scripts need it, as
+# libpq-dev's pg_config does (Debian policy 3.8, "Essential packages").
 TOOLCHAIN = (
     "gcc",
     "g++",
@@ -99,6 +100,7 @@ TOOLCHAIN = (
     "findutils",
     "grep",
     "gzip",
+    "perl-base",
     "sed",
     "tar",
 )
