@@ -47,8 +47,6 @@ HTTP = """
     sendfile on;
     server {{ listen 127.0.0.1:{port} ssl; root {root}; }}
 """
-
-
 # Nix, but for the time that it takes to copy.
 CLOCK = """#!/bin/sh
 [ "$1" = copy ] || exec {nix} "$@"
